@@ -1,0 +1,82 @@
+# Everything that a person types, here and on a server. `make` alone explains it.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+BIN := .venv/bin
+SPACE_BIN := space/.venv/bin
+SET_UP := PYTHON="$(PYTHON)" scripts/setup/environment.sh
+
+##@ Every day
+.PHONY: run
+run: setup ## Start everything on this machine and print the address; Ctrl-C stops it
+	@$(BIN)/python -m scripts.run
+
+.PHONY: test
+test: setup-test ## Run every check and test; T=path runs the tests of one file or folder alone
+ifdef T
+	$(if $(filter space/%,$(T)),$(SPACE_BIN),$(BIN))/python -m pytest --durations=10 $(T)
+else
+	@$(MAKE) lint
+	$(SPACE_BIN)/python -m pytest --durations=5 space/tests
+	$(BIN)/python -m pytest --durations=20 tests
+endif
+
+.PHONY: lint
+lint: setup-dev ## Check style, types and who imports whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: setup-dev ## Put the code into the house's form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+##@ On a server
+.PHONY: worker
+worker: setup-app ## Start painting worker, maintenance worker and scheduler with the settings of .env
+	@$(BIN)/python -m scripts.run workers
+
+.PHONY: migrate
+migrate: setup-app ## Bring the database up to date
+	$(BIN)/flask --app wsgi db upgrade
+
+##@ Now and then
+.PHONY: examples
+examples: setup ## Paint the example pictures of the styles anew
+	$(BIN)/python -m scripts.paint_examples
+
+.PHONY: setup
+setup: setup-app setup-space ## Make the virtual environments that make run needs
+
+.PHONY: setup-test
+setup-test: setup-system setup-dev setup-space-dev ## Make or install everything that make test needs
+
+.PHONY: clean
+clean: ## Remove environments and caches; pictures and data under instance/ stay
+	rm -rf .venv space/.venv .state .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './instance/*' -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- Set-up: each environment is made once for each state of its requirement files ---
+
+.PHONY: setup-app setup-dev setup-space setup-space-dev setup-system
+setup-app:
+	@$(SET_UP) .venv requirements.txt
+setup-dev:
+	@$(SET_UP) .venv requirements-dev.txt requirements.txt
+setup-space:
+	@$(SET_UP) space/.venv space/requirements.txt
+setup-space-dev:
+	@$(SET_UP) space/.venv space/requirements-dev.txt space/requirements.txt
+setup-system:
+	@scripts/setup/system_packages.sh

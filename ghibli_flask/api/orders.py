@@ -1,0 +1,151 @@
+"""The routes that take and change orders: make, cancel, paint again, delete."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify, request
+from spectree import Response as Answers
+
+from ghibli_flask.engine_catalogue import Mode
+from ghibli_flask.errors import FieldError, InvalidFields, NotFound, _
+from ghibli_flask.schemas import AcceptedOrder, OrderFields, OrderForm, OrderJSON, Problem, RetryJSON, spec, task_answer
+from ghibli_flask.security import orders_limit
+from ghibli_flask.services import allowances, progress, tasks, uploads
+from ghibli_flask.services.allowances import Guest
+from ghibli_flask.services.tasks import Order, Submission
+from ghibli_flask.visitors import current_guest
+
+orders = Blueprint("orders", __name__)
+
+MAKING = ("Making pictures",)
+REFUSALS = {f"HTTP_{code}": Problem for code in (400, 401, 403, 404, 413, 415, 422, 429, 503)}
+LONGEST_KEY = 200
+
+
+@orders.post("/api/generate-image")
+@orders_limit
+@spec.validate(
+    json=OrderJSON,
+    form=OrderForm,
+    resp=Answers(HTTP_202=AcceptedOrder, HTTP_200=AcceptedOrder, **REFUSALS),
+    tags=MAKING,
+    skip_validation=False,
+)
+def generate_image() -> tuple[Response, int, dict[str, str]]:
+    """Order a picture.
+
+    Multipart with `image`, or JSON. 200 with `duplicate` when the same order stands already.
+    """
+    return _accept(_fields(), style=None)
+
+
+@orders.post("/api/transform-ghibli")
+@orders_limit
+@spec.validate(
+    json=OrderJSON,
+    form=OrderForm,
+    resp=Answers(HTTP_202=AcceptedOrder, HTTP_200=AcceptedOrder, **REFUSALS),
+    tags=MAKING,
+)
+def transform_ghibli() -> tuple[Response, int, dict[str, str]]:
+    """Order a picture from a photograph in the default style: the address of older front ends."""
+    return _accept(_fields(), style="ghibli")
+
+
+@orders.post("/api/tasks/<task_id>/cancel")
+@spec.validate(resp=Answers("HTTP_200", HTTP_403=Problem, HTTP_404=Problem, HTTP_409=Problem), tags=MAKING)
+def cancel(task_id: str) -> Response:
+    """Stop queued or running work and get the try back."""
+    task = tasks.cancel(task_id, current_guest())
+    return jsonify(task_answer(progress.view_of(task)).model_dump(by_alias=True))
+
+
+@orders.post("/api/tasks/<task_id>/retry")
+@orders_limit
+@spec.validate(
+    json=RetryJSON,
+    resp=Answers(HTTP_202=AcceptedOrder, HTTP_200=AcceptedOrder, HTTP_410=Problem, **REFUSALS),
+    tags=MAKING,
+)
+def retry(task_id: str) -> tuple[Response, int, dict[str, str]]:
+    """Paint the same photograph again, in another style if one is given, as a new task."""
+    wished: RetryJSON = request.context.json  # type: ignore[attr-defined]
+    guest = current_guest()
+    style = wished.style if wished else None
+    return _answer(tasks.retry(task_id, guest, style, _idempotency_key()), guest)
+
+
+@orders.delete("/api/tasks/<task_id>")
+@spec.validate(resp=Answers("HTTP_204", HTTP_403=Problem, HTTP_404=Problem), tags=MAKING)
+def delete(task_id: str) -> tuple[str, int]:
+    """Delete a picture and its files."""
+    tasks.remove(task_id, current_guest())
+    return "", 204
+
+
+def _fields() -> OrderFields:
+    """The checked fields, whichever form they came in."""
+    context = request.context  # type: ignore[attr-defined]
+    fields: OrderFields | None = context.form or context.json
+    if fields is None:
+        raise InvalidFields(fields=(FieldError("image", _("Please choose a photo.")),))
+    return fields
+
+
+def _accept(fields: OrderFields, style: str | None) -> tuple[Response, int, dict[str, str]]:
+    guest = current_guest()
+    photo = _photo(fields, guest)
+    mode = fields.mode or (Mode.IMAGE_TO_IMAGE if photo or not fields.prompt or style else Mode.TEXT_TO_IMAGE)
+    if style and mode is not Mode.IMAGE_TO_IMAGE:
+        raise InvalidFields(fields=(FieldError("mode", _("This address takes photos only.")),))
+    order = Order(
+        mode=mode,
+        photo=photo,
+        prompt=fields.prompt.strip(),
+        style=style or fields.style,
+        width=fields.width,
+        height=fields.height,
+        seed=fields.seed,
+        idempotency_key=_idempotency_key(),
+    )
+    return _answer(tasks.submit(order, guest), guest)
+
+
+def _photo(fields: OrderFields, guest: Guest) -> bytes | None:
+    if isinstance(fields, OrderForm):
+        upload = request.files.get("image")
+        return uploads.within_limit(upload.read()) if upload else None
+    assert isinstance(fields, OrderJSON)
+    if fields.image_base64:
+        return uploads.from_base64(fields.image_base64)
+    if fields.image_url:
+        return tasks.photo_behind(fields.image_url, guest)
+    return None
+
+
+def _idempotency_key() -> str | None:
+    key = request.headers.get("Idempotency-Key", "").strip()
+    if len(key) > LONGEST_KEY:
+        raise InvalidFields(fields=(FieldError("Idempotency-Key", _("The key is longer than 200 characters.")),))
+    return key or None
+
+
+def _answer(submission: Submission, guest: Guest) -> tuple[Response, int, dict[str, str]]:
+    if submission.task.deleted_at:
+        raise NotFound
+    view = progress.view_of(submission.task)
+    poll_url = f"/api/poll-task?taskId={view.public_id}"
+    body = AcceptedOrder(
+        task_id=view.public_id,
+        status=task_answer(view).status,
+        poll_url=poll_url,
+        next_poll_ms=view.next_poll_ms,
+        queue_position=view.queue_position,
+        eta_seconds=view.eta_seconds,
+        refund_at=task_answer(view).refund_at,
+        credits=allowances.tries_of(guest).left,
+        duplicate=submission.duplicate,
+    )
+    headers = {"Location": poll_url, "Retry-After": str(max(1, (view.next_poll_ms or 1000) // 1000))}
+    exclude = None if submission.duplicate else {"duplicate"}
+    answer = jsonify(body.model_dump(by_alias=True, exclude=exclude))
+    return answer, (200 if submission.duplicate else 202), headers

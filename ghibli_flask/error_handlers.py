@@ -1,0 +1,96 @@
+"""The one place where a failure becomes HTTP: problem details for programs, a page for people."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from flask import Flask, Response, jsonify, make_response, render_template, request
+from flask_babel import gettext
+from flask_limiter import RateLimitExceeded
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from ghibli_flask.errors import AppError, MalformedRequest, NotFound, TooLarge, TooManyRequests
+from ghibli_flask.extensions import runtime
+
+log = logging.getLogger(__name__)
+
+PROBLEM_TYPE = "application/problem+json"
+JSON_PATHS = ("/api/", "/process/", "/progress/", "/admin/tasks", "/health", "/metrics")
+
+
+def install_error_handlers(app: Flask) -> None:
+    """Answer every failure of an application."""
+    app.register_error_handler(AppError, answer_app_error)
+    app.register_error_handler(RateLimitExceeded, answer_limit)
+    app.register_error_handler(InternalServerError, answer_unexpected)
+    app.register_error_handler(HTTPException, answer_http_error)
+
+
+def answer_app_error(error: AppError) -> Response:
+    """Answer one of our own failures."""
+    body = {
+        "type": "about:blank",
+        "title": gettext(error.title),
+        "status": error.status,
+        "detail": _translated(error.detail, error.params),
+        "code": error.code,
+    }
+    if error.fields:
+        body["errors"] = [
+            {"field": item.field, "message": _translated(item.message, error.params)} for item in error.fields
+        ]
+    response = _answer(body)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def answer_limit(error: RateLimitExceeded) -> Response:
+    """Answer a limit that was met; the RateLimit fields are added with the other headers."""
+    expiry = error.limit.limit.get_expiry() if error.limit else 60
+    return answer_app_error(TooManyRequests(retry_after=expiry))
+
+
+def answer_http_error(error: HTTPException) -> Response:
+    """Answer what Flask and Werkzeug refuse, in the same shape; a ready-made response passes as it is."""
+    if error.response is not None:
+        return make_response(error.response)
+    if error.code == 404:
+        return answer_app_error(NotFound())
+    if error.code == 413:
+        return answer_app_error(TooLarge(max_mb=runtime().settings.max_upload_mb))
+    if error.code == 400:
+        return answer_app_error(MalformedRequest())
+    body = {"type": "about:blank", "title": error.name, "status": error.code, "detail": error.description}
+    response = _answer(body | {"code": error.name.lower().replace(" ", "_")})
+    for name, value in error.get_headers():
+        if name == "Allow":
+            response.headers[name] = value
+    return response
+
+
+def answer_unexpected(error: InternalServerError) -> Response:
+    """Answer a mistake of ours: logged whole by Flask, told without any detail."""
+    return answer_app_error(AppError())
+
+
+def _translated(text: str, params: dict[str, Any]) -> str:
+    translated: str = gettext(text)
+    return translated % params if params else translated
+
+
+def wants_json() -> bool:
+    """Whether the caller of this address is a program."""
+    return request.path.startswith(JSON_PATHS)
+
+
+def _answer(body: dict[str, Any]) -> Response:
+    if wants_json():
+        response = jsonify(body | {"error": body["detail"]})
+        response.content_type = PROBLEM_TYPE
+    else:
+        response = make_response(render_template("error.html", **body))
+    response.status_code = body["status"]
+    response.headers["Cache-Control"] = "no-store"
+    return response

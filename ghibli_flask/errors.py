@@ -1,0 +1,261 @@
+"""Every failure a caller may meet, and nothing about how it is presented.
+
+Services, images and storage raise these; `error_handlers` alone turns them into HTTP. The tree:
+
+    AppError
+    ├── MalformedRequest           400  malformed
+    ├── SignInRequired             401  sign_in_required
+    ├── Unauthorized               401  unauthorized
+    ├── NoCredits                  402  no_credits
+    ├── Forbidden                  403  forbidden
+    │   └── ForeignOrigin          403  foreign_origin
+    ├── NotFound                   404  not_found
+    ├── WrongState                 409  wrong_state
+    ├── SourceGone                 410  source_gone
+    ├── TooLarge                   413  too_large
+    ├── NotAPicture                415  not_a_picture
+    ├── InvalidFields              422  invalid_fields
+    │   ├── ModeUnavailable        422  mode_unavailable
+    │   └── IdempotencyMismatch    422  idempotency_mismatch
+    ├── TooManyRequests            429  too_many_requests
+    └── Unavailable                503  unavailable
+        ├── QueueFull              503  queue_full
+        └── Busy                   503  busy
+
+Each leaf has a stable code for programs, a status, and a sentence for people. The sentences are marked for
+translation here and translated where they are shown; they may hold `%(name)s` parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+def _(text: str) -> str:
+    """Mark a sentence for the translation catalogue without translating it yet."""
+    return text
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One refused field of a request: its name on the wire and a sentence marked for translation."""
+
+    field: str
+    message: str
+
+
+class AppError(Exception):
+    """A failure with a stable code, an HTTP status and a sentence that a person understands.
+
+    `retry_after` is in whole seconds and is given when trying again later makes sense.
+    """
+
+    code = "error"
+    status = 500
+    title = _("Something went wrong")
+    default_detail = _("Something went wrong on our side. Nothing was charged. Please try again in a moment.")
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        retry_after: int | None = None,
+        fields: tuple[FieldError, ...] = (),
+        **params: object,
+    ) -> None:
+        self.detail = detail or self.default_detail
+        self.retry_after = retry_after
+        self.fields = fields
+        self.params = params
+        super().__init__(self.detail % params if params else self.detail)
+
+
+class MalformedRequest(AppError):
+    """The request could not be parsed at all."""
+
+    code = "malformed"
+    status = 400
+    title = _("Unreadable request")
+    default_detail = _("The request could not be read. Please check its form and send it again.")
+
+
+class SignInRequired(AppError):
+    """The free tries of a guest or of an address are used up."""
+
+    code = "sign_in_required"
+    status = 401
+    title = _("Today's free tries are used up")
+    default_detail = _(
+        "Today's free pictures are used up. New ones come at midnight UTC. Nothing was stored or charged."
+    )
+
+
+class Unauthorized(AppError):
+    """A key or a secret is missing or wrong."""
+
+    code = "unauthorized"
+    status = 401
+    title = _("Key needed")
+    default_detail = _("This address needs a valid key.")
+
+
+class NoCredits(AppError):
+    """The payer's balance does not cover a picture."""
+
+    code = "no_credits"
+    status = 402
+    title = _("No pictures left")
+    default_detail = _("There are no pictures left on this account for now. Nothing was stored or charged.")
+
+
+class Forbidden(AppError):
+    """The caller is known and may not do this."""
+
+    code = "forbidden"
+    status = 403
+    title = _("Not allowed")
+    default_detail = _("Only the person who made this picture can do that.")
+
+
+class ForeignOrigin(Forbidden):
+    """A state-changing request came from another site, or without its token."""
+
+    code = "foreign_origin"
+    title = _("Request refused")
+    default_detail = _(
+        "This request did not come from our own page, so it was refused. Please reload the page and try again."
+    )
+
+
+class NotFound(AppError):
+    """There is nothing here, or nothing that this caller may know of."""
+
+    code = "not_found"
+    status = 404
+    title = _("Nothing here")
+    default_detail = _("There is nothing at this address. It may have been deleted, or the address is incomplete.")
+
+
+class WrongState(AppError):
+    """The thing exists and its state does not allow this move."""
+
+    code = "wrong_state"
+    status = 409
+    title = _("Not possible any more")
+    default_detail = _("This picture is no longer in a state in which that is possible.")
+
+
+class SourceGone(AppError):
+    """The photograph of an earlier order is no longer kept."""
+
+    code = "source_gone"
+    status = 410
+    title = _("The photo is gone")
+    default_detail = _("The photo of this order is no longer kept. Please choose it again.")
+
+
+class TooLarge(AppError):
+    """More bytes or more pixels than are accepted."""
+
+    code = "too_large"
+    status = 413
+    title = _("Too large")
+    default_detail = _("That file is too large. Nothing was charged.")
+
+
+class NotAPicture(AppError):
+    """The bytes do not decode to a picture."""
+
+    code = "not_a_picture"
+    status = 415
+    title = _("Not a picture we can read")
+    default_detail = _(
+        "That file isn't a picture we can read. Please choose a JPEG, PNG, WebP, HEIC or AVIF. Nothing was charged."
+    )
+
+
+class InvalidFields(AppError):
+    """Fields are missing or out of range; `fields` names each."""
+
+    code = "invalid_fields"
+    status = 422
+    title = _("Please check the fields")
+    default_detail = _("Some of the fields need another look. Nothing was charged.")
+
+
+class ModeUnavailable(InvalidFields):
+    """No configured engine can work in the wished mode."""
+
+    code = "mode_unavailable"
+    title = _("Not offered here")
+    default_detail = _("This site cannot make pictures from words alone at the moment. Please add a photo.")
+
+
+class IdempotencyMismatch(InvalidFields):
+    """An Idempotency-Key came again with another order."""
+
+    code = "idempotency_mismatch"
+    title = _("Key already used")
+    default_detail = _("This Idempotency-Key was already used for a different order.")
+
+
+class TooManyRequests(AppError):
+    """A limit was met; `retry_after` says when to come back."""
+
+    code = "too_many_requests"
+    status = 429
+    title = _("One moment, please")
+    default_detail = _("That was a lot at once. Please wait a moment and try again. Nothing was charged.")
+
+
+class Unavailable(AppError):
+    """The database or every store is away: nothing was charged or stored."""
+
+    code = "unavailable"
+    status = 503
+    title = _("Back in a moment")
+    default_detail = _("We cannot take orders at this moment. Nothing was charged. Please try again in a minute.")
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        retry_after: int | None = 30,
+        fields: tuple[FieldError, ...] = (),
+        **params: object,
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after, fields=fields, **params)
+
+
+class QueueFull(Unavailable):
+    """The expected wait would pass the deadline of a new order."""
+
+    code = "queue_full"
+    title = _("The queue is full")
+    default_detail = _(
+        "So many pictures are waiting that yours would not be done in time. Nothing was charged. "
+        "Please come back in a few minutes."
+    )
+
+
+class Busy(Unavailable):
+    """Every core is decoding a photograph."""
+
+    code = "busy"
+    title = _("Many photos at once")
+    default_detail = _("Many photos are arriving at once. Nothing was charged. Please try again in a few seconds.")
+
+
+# Why an accepted order failed, by the code that its row keeps. The page shows these sentences.
+TASK_FAILURES: dict[str, str] = {
+    "engine_unavailable": _("The painter could not be reached."),
+    "engine_busy": _("The painter had too much to do."),
+    "engine_rejected": _("The painter could not work with this picture."),
+    "engine_timeout": _("The painting took too long and was stopped."),
+    "result_unreadable": _("The painter's answer was not a picture."),
+    "source_gone": _("The photo was no longer there when its turn came."),
+    "storage": _("The finished picture could not be stored."),
+    "too_late": _("It was not done within the promised time."),
+    "interrupted": _("The painting was interrupted more than once."),
+    "internal": _("Something went wrong on our side."),
+}

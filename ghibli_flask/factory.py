@@ -1,0 +1,109 @@
+"""create_app(): one line for each thing that makes the application. Called by `wsgi.py`, the workers and the tests."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from flask import Flask
+from flask_migrate import Migrate
+from werkzeug.middleware.proxy_fix import ProxyFix
+from whitenoise import WhiteNoise
+
+from ghibli_flask import models
+from ghibli_flask.api.meta import meta
+from ghibli_flask.api.orders import orders
+from ghibli_flask.api.pictures import pictures
+from ghibli_flask.api.status import polling
+from ghibli_flask.cli.tasks import tasks_cli
+from ghibli_flask.clock import Clock
+from ghibli_flask.database import db, engine_options, prepare_engine
+from ghibli_flask.error_handlers import install_error_handlers
+from ghibli_flask.extensions import Runtime, install_runtime, web_redis, worker_redis
+from ghibli_flask.i18n import install_i18n
+from ghibli_flask.logs import configure_logging
+from ghibli_flask.pages.visitor import visitor
+from ghibli_flask.security import install_security
+from ghibli_flask.settings import ROOT, Settings, load_settings
+from ghibli_flask.storage import install_stores
+from ghibli_flask.visitors import install_visitors
+
+STATIC = ROOT / "static"
+
+
+def create_app(settings: Settings | None = None, *, clock: Clock | None = None, for_worker: bool = False) -> Flask:
+    """Build the application. `for_worker` lets it wait longer for a database or Redis that is away."""
+    settings = settings or load_settings()
+    configure_logging(settings)
+    static_path = f"/static/{tree_hash(STATIC)}"
+    app = Flask(
+        "ghibli_flask",
+        root_path=str(ROOT),
+        instance_path=str(settings.instance_dir),
+        static_folder=str(STATIC),
+        static_url_path=static_path,
+    )
+    _configure(app, settings)
+    connect = worker_redis if for_worker else web_redis
+    install_runtime(app, Runtime(settings, clock or Clock(), connect(settings.redis_address)))
+    install_stores(app, settings)
+    _install_database(app, settings, patient=for_worker)
+    install_i18n(app)
+    with app.app_context():
+        install_security(app)
+    install_visitors(app)
+    install_error_handlers(app)
+    for blueprint in (meta, orders, polling, pictures, visitor):
+        app.register_blueprint(blueprint)
+    app.cli.add_command(tasks_cli)
+    _wrap(app, settings, static_path)
+    return app
+
+
+def _configure(app: Flask, settings: Settings) -> None:
+    app.config.update(
+        SECRET_KEY=settings.signing_keys[0],
+        SECRET_KEY_FALLBACKS=list(settings.signing_keys[1:]),
+        MAX_CONTENT_LENGTH=settings.max_body_bytes,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.is_production,
+        SQLALCHEMY_DATABASE_URI=settings.database_address,
+        SQLALCHEMY_TRACK_MODIFICATIONS=False,
+    )
+
+
+def _install_database(app: Flask, settings: Settings, *, patient: bool) -> None:
+    settings.instance_dir.mkdir(parents=True, exist_ok=True)
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings.database_address, patient=patient)
+    assert models.ImageTask.metadata is db.metadata
+    db.init_app(app)
+    with app.app_context():
+        prepare_engine(db.engine)
+    Migrate(app, db, directory=str(ROOT / "migrations"), compare_type=True, render_as_batch=True)
+
+
+def _wrap(app: Flask, settings: Settings, static_path: str) -> None:
+    """Serve the static files before Flask, for ever, and believe as many proxies as there are."""
+    wrapped = WhiteNoise(
+        app.wsgi_app,
+        root=str(STATIC),
+        prefix=static_path,
+        autorefresh=False,
+        max_age=31_536_000,
+        immutable_file_test=lambda _path, _url: True,
+    )
+    app.wsgi_app = wrapped  # type: ignore[method-assign]
+    if settings.trusted_proxies:
+        count = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(wrapped, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
+
+
+def tree_hash(folder: Path) -> str:
+    """A short name for the present contents of a folder: changes whenever any file in it does."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            digest.update(path.relative_to(folder).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]

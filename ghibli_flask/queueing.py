@@ -1,0 +1,178 @@
+"""The only door to RQ for the web side: ring for a task, ask where it waits, see how loaded the workers are.
+
+Jobs are named by dotted path, because the web side never imports `jobs`. Called by `services`. Redis is a doorbell:
+nothing here is the truth about an order, and everything here may fail with one of `extensions.REDIS_AWAY`.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import dataclass
+from typing import cast
+
+from redis.exceptions import RedisError
+from rq import Queue
+
+from ghibli_flask.clock import epoch_ms
+from ghibli_flask.extensions import runtime
+
+PAINT_JOB = "jobs.paint.paint"
+RESULT_TTL_S = 0
+FAILURE_TTL_S = 24 * 3600
+WORKER_NEWS_TTL_S = 30
+LAST_DURATIONS = 50
+
+
+def paint_queue_name(prefix: str) -> str:
+    """The queue of the orders."""
+    return f"{prefix}-paint"
+
+
+def maintenance_queue_name(prefix: str) -> str:
+    """The queue of the sweep and the other periodic duties."""
+    return f"{prefix}-maintenance"
+
+
+def paint_queue() -> Queue:
+    """The orders' queue on the application's Redis."""
+    run = runtime()
+    return Queue(paint_queue_name(run.settings.queue_prefix), connection=run.redis)
+
+
+def maintenance_queue() -> Queue:
+    """The maintenance queue on the application's Redis."""
+    run = runtime()
+    return Queue(maintenance_queue_name(run.settings.queue_prefix), connection=run.redis)
+
+
+def job_id(public_id: str, ring: int) -> str:
+    """The RQ job id of one ring of a task."""
+    return f"{public_id}-{ring}"
+
+
+def ring(public_id: str, number: int) -> None:
+    """Put a task's id on the orders' queue; raises a RedisError when that is not possible now."""
+    settings = runtime().settings
+    paint_queue().enqueue_call(
+        PAINT_JOB,
+        args=(public_id,),
+        job_id=job_id(public_id, number),
+        timeout=settings.stuck_after_s + 60,
+        result_ttl=RESULT_TTL_S,
+        failure_ttl=FAILURE_TTL_S,
+        description=f"paint {public_id}",
+    )
+
+
+def unring(public_id: str, number: int) -> None:
+    """Take a waiting ring off the queue, so that a cancelled order costs no worker a look."""
+    try:
+        paint_queue().remove(job_id(public_id, number))
+    except RedisError:
+        return  # A ring that stays is harmless: the claim finds the row ended.
+
+
+def position(public_id: str, ring_number: int) -> int | None:
+    """How many orders are to be taken before this one, plus one; None when it is not waiting or unknown."""
+    queue = paint_queue()
+    try:
+        place = queue.connection.lpos(queue.key, job_id(public_id, ring_number))
+    except RedisError:
+        return None
+    return None if place is None else cast(int, place) + 1
+
+
+def waiting() -> int | None:
+    """How many orders wait in the queue; None when unknown."""
+    try:
+        return int(paint_queue().connection.llen(paint_queue().key))
+    except RedisError:
+        return None
+
+
+def rings_in_redis(job_ids: list[str]) -> set[str]:
+    """Those of these rings that are waiting, between pop and start, or started; raises RedisError."""
+    queue = paint_queue()
+    started = set(queue.started_job_registry.get_job_ids(cleanup=False))
+    pipeline = queue.connection.pipeline(transaction=False)
+    for ring_id in job_ids:
+        pipeline.lpos(queue.key, ring_id)
+        pipeline.lpos(queue.intermediate_queue_key, ring_id)
+    places = pipeline.execute()
+    known = set(started)
+    for index, ring_id in enumerate(job_ids):
+        if places[2 * index] is not None or places[2 * index + 1] is not None:
+            known.add(ring_id)
+    return known
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the painting workers last said of themselves, added up; durations are seconds of recent paintings."""
+
+    workers: int
+    slots: int
+    busy: int
+    durations: tuple[float, ...]
+
+    @property
+    def median_seconds(self) -> float | None:
+        """The median of recent paintings; None when there were none."""
+        return statistics.median(self.durations) if self.durations else None
+
+    def wait_seconds(self, place: int) -> float | None:
+        """The expected wait at this place in the queue; None when nothing is known."""
+        median = self.median_seconds
+        return None if median is None or not self.slots else place * median / self.slots
+
+    def painting_range(self) -> tuple[int, int] | None:
+        """The middle half of recent durations in whole seconds; None with fewer than four of them."""
+        if len(self.durations) < 4:
+            return None
+        low, _middle, high = statistics.quantiles(self.durations, n=4)
+        return round(low), round(high)
+
+
+def tell_load(worker: str, slots: int, busy: int, durations: list[float]) -> None:
+    """A painting worker's news about itself, sent every 10 s; raises RedisError."""
+    run = runtime()
+    news = {
+        "slots": slots,
+        "busy": busy,
+        "durations": [round(seconds, 2) for seconds in durations[-LAST_DURATIONS:]],
+        "updatedAt": epoch_ms(run.clock.now()),
+    }
+    run.redis.hset(_workers_key(), worker, json.dumps(news))
+
+
+def forget_worker(worker: str) -> None:
+    """A painting worker that stops takes its news along; raises RedisError."""
+    runtime().redis.hdel(_workers_key(), worker)
+
+
+def load() -> Load | None:
+    """The painting workers' load, from those heard of within 30 s; None when Redis is away."""
+    run = runtime()
+    try:
+        news = cast("dict[bytes, bytes]", run.redis.hgetall(_workers_key()))
+    except RedisError:
+        return None
+    oldest = epoch_ms(run.clock.now()) - WORKER_NEWS_TTL_S * 1000
+    fresh = {
+        name: item for name, item in ((n, json.loads(raw)) for n, raw in news.items()) if item["updatedAt"] > oldest
+    }
+    gone = [name for name in news if name not in fresh]
+    if gone:
+        run.redis.hdel(_workers_key(), *gone)
+    durations = [seconds for item in fresh.values() for seconds in item["durations"]]
+    return Load(
+        workers=len(fresh),
+        slots=sum(item["slots"] for item in fresh.values()),
+        busy=sum(item["busy"] for item in fresh.values()),
+        durations=tuple(durations),
+    )
+
+
+def _workers_key() -> str:
+    return f"{runtime().settings.queue_prefix}:workers"

@@ -1,0 +1,164 @@
+"""What every request must obey and every answer carries: origins, CSRF tokens, security headers, limits.
+
+Installed by the factory. The rules are those of docs/api.md: a state-changing request from a foreign origin is
+refused whatever its cookies, and one with cookies brings a token.
+"""
+
+from __future__ import annotations
+
+import hmac
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, g, request
+from flask_limiter import Limiter
+from flask_wtf.csrf import CSRFError, CSRFProtect
+
+from ghibli_flask.errors import ForeignOrigin, Unauthorized
+from ghibli_flask.extensions import runtime
+from ghibli_flask.visitors import has_guest_cookie
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "img-src 'self' blob: data:",
+        "style-src 'self'",
+        "script-src 'self'",
+        "connect-src 'self'",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+
+csrf = CSRFProtect()
+limiter = Limiter(
+    key_func=lambda: request.remote_addr or "unknown",
+    in_memory_fallback_enabled=True,
+    headers_enabled=False,
+    strategy="fixed-window",
+)
+orders_limit = limiter.shared_limit(
+    lambda: f"{runtime().settings.orders_per_minute} per minute",
+    scope="orders",
+    exempt_when=lambda: runtime().settings.orders_per_minute == 0,
+)
+
+
+def install_security(app: Flask) -> None:
+    """Guard the requests and dress the answers of an application."""
+    settings = runtime().settings
+    app.config.update(
+        WTF_CSRF_CHECK_DEFAULT=False,
+        WTF_CSRF_TIME_LIMIT=None,
+        WTF_CSRF_SSL_STRICT=False,  # The origin rule below is the stricter one and knows the allowed origins.
+        RATELIMIT_STORAGE_URI=settings.redis_address,
+        RATELIMIT_STORAGE_OPTIONS={"socket_timeout": 0.5, "socket_connect_timeout": 0.5},
+        RATELIMIT_KEY_PREFIX=f"{settings.queue_prefix}:limits",
+    )
+    csrf.init_app(app)
+    limiter.init_app(app)
+    app.before_request(guard_request)
+    app.after_request(dress_answer)
+
+
+def guard_request() -> None:
+    """Refuse what another site may have sent in a visitor's name; raises ForeignOrigin."""
+    if request.method in SAFE_METHODS:
+        return
+    _check_origin()
+    if _has_cookie() and not _has_key():
+        try:
+            csrf.protect()
+        except CSRFError as error:
+            raise ForeignOrigin from error
+
+
+def require_operator() -> None:
+    """Raise Unauthorized unless the request carries ADMIN_API_KEY."""
+    if not is_operator():
+        raise Unauthorized
+
+
+def is_operator() -> bool:
+    """Whether the request carries ADMIN_API_KEY, as X-API-Key or bearer; compared in constant time."""
+    expected = runtime().settings.admin_api_key
+    given = request.headers.get("X-API-Key") or _bearer()
+    return bool(expected and given and hmac.compare_digest(expected.encode(), given.encode()))
+
+
+def dress_answer(response: Response) -> Response:
+    """Add the security headers, the limit fields, and CORS for the allowed origins."""
+    headers = response.headers
+    headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("Referrer-Policy", "same-origin")
+    headers.setdefault("Permissions-Policy", "geolocation=(), microphone=(), payment=()")
+    headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    if runtime().settings.is_production:
+        headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    _add_limit_fields(response)
+    _add_cors_fields(response)
+    return response
+
+
+def _check_origin() -> None:
+    origin = request.headers.get("Origin")
+    if origin is None:
+        if request.headers.get("Sec-Fetch-Site") == "cross-site":
+            raise ForeignOrigin
+        return
+    if origin not in _allowed_origins():
+        raise ForeignOrigin
+
+
+def _allowed_origins() -> set[str]:
+    settings = runtime().settings
+    parts = urlsplit(settings.public_url)
+    allowed = {f"{parts.scheme}://{parts.netloc}", *settings.cors_origins}
+    if not settings.is_production:
+        allowed.add(request.host_url.rstrip("/"))
+    return allowed
+
+
+def _has_cookie() -> bool:
+    return has_guest_cookie() or "session" in request.cookies
+
+
+def _bearer() -> str | None:
+    kind, _blank, value = request.headers.get("Authorization", "").partition(" ")
+    return value.strip() if kind.lower() == "bearer" and value.strip() else None
+
+
+def _has_key() -> bool:
+    """A key in a header cannot be added by another site without a preflight that it does not pass."""
+    return bool(request.headers.get("X-API-Key") or _bearer())
+
+
+def _add_limit_fields(response: Response) -> None:
+    """The RateLimit fields of the IETF draft, for the one limit that this request met."""
+    met = limiter.current_limit
+    if met is None or g.get("limit_told"):
+        return
+    g.limit_told = True
+    window = met.limit.get_expiry()
+    response.headers["RateLimit-Policy"] = f'"orders";q={met.limit.amount};w={window}'
+    reset = max(0, round(met.reset_at - runtime().clock.now().timestamp()))
+    response.headers["RateLimit"] = f'"orders";r={max(0, met.remaining)};t={reset}'
+
+
+def _add_cors_fields(response: Response) -> None:
+    origin = request.headers.get("Origin")
+    if origin is None or origin not in runtime().settings.cors_origins:
+        return
+    headers = response.headers
+    headers["Access-Control-Allow-Origin"] = origin
+    headers["Access-Control-Allow-Credentials"] = "true"
+    headers["Access-Control-Expose-Headers"] = "ETag, Location, Retry-After, RateLimit, RateLimit-Policy"
+    headers.add("Vary", "Origin")
+    if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+        headers["Access-Control-Allow-Methods"] = "GET, POST, PATCH, DELETE"
+        headers["Access-Control-Allow-Headers"] = "Content-Type, X-CSRFToken, Idempotency-Key, If-None-Match"
+        headers["Access-Control-Max-Age"] = "600"

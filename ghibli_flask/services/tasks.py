@@ -1,0 +1,441 @@
+"""Orders: accept, cancel, paint again, delete and end them. The only code that charges, and the only ending.
+
+The front doors call the verbs at the top; `jobs.paint` and `services.repair` end tasks with `settle` and
+`end_from_outside`. Every move is one guarded UPDATE; zero rows means that somebody else was first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import secrets
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from redis.exceptions import RedisError
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from ghibli_flask import queueing, status
+from ghibli_flask.database import changed, reading, transaction
+from ghibli_flask.engine_catalogue import Mode, available_modes
+from ghibli_flask.errors import (
+    FieldError,
+    Forbidden,
+    IdempotencyMismatch,
+    InvalidFields,
+    ModeUnavailable,
+    NotFound,
+    QueueFull,
+    SignInRequired,
+    SourceGone,
+    TooManyRequests,
+    WrongState,
+    _,
+)
+from ghibli_flask.extensions import runtime
+from ghibli_flask.images import normalise
+from ghibli_flask.models.task import ImageTask
+from ghibli_flask.services import allowances, files, progress
+from ghibli_flask.services.allowances import Guest
+from ghibli_flask.storage import StoredFile
+from ghibli_flask.styles import DEFAULT_STYLE, style_named
+from ghibli_flask.task_states import STATE_OF_OUTCOME, Outcome, Stage, TaskState
+
+log = logging.getLogger(__name__)
+
+DUPLICATE_WITHIN = timedelta(seconds=5)
+KEY_REMEMBERED = timedelta(hours=24)
+FREE_LATE_CANCELS = 5
+LARGEST_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a visitor wants painted. `photo` holds the uploaded bytes as they came, not yet proven to be a picture."""
+
+    mode: Mode
+    photo: bytes | None
+    prompt: str = ""
+    style: str = DEFAULT_STYLE
+    width: int | None = None
+    height: int | None = None
+    seed: int | None = None
+    idempotency_key: str | None = None
+    retry_of: int | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same picture, prompt, style and size, however they were sent."""
+        photo = hashlib.sha256(self.photo).hexdigest() if self.photo else None
+        parts = [self.mode, photo, self.prompt, self.style, self.width, self.height, self.seed]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @property
+    def key_hash(self) -> str | None:
+        """How an Idempotency-Key is kept."""
+        key = self.idempotency_key
+        return hashlib.sha256(f"client:{key}".encode()).hexdigest() if key else None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The answer to an order: its task, and whether it stood already."""
+
+    task: ImageTask
+    duplicate: bool
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a task ends: the outcome, the finished picture if there is one, and why if there is none."""
+
+    outcome: Outcome
+    result: StoredFile | None = None
+    error_code: str | None = None
+    note: str | None = None
+    engine: str | None = None
+
+
+def submit(order: Order, guest: Guest) -> Submission:
+    """Accept an order: prove the photograph, keep it, charge and enter the task in one transaction, then ring.
+
+    The checks run cheap first. Raises the errors of the API's table for this call; nothing is charged or stored then.
+    """
+    style_named(order.style)
+    if order.mode not in available_modes(runtime().settings.engines):
+        raise ModeUnavailable
+    known = _early_answer(order, guest)
+    if known:
+        return Submission(known, duplicate=True)
+    if order.photo is None:
+        raise InvalidFields(fields=(FieldError("image", _("Please choose a photo.")),))
+    picture = normalise(order.photo, max_pixels=runtime().settings.max_image_pixels)
+    source = files.keep(picture.data, "sources", "jpg")
+    return _enter(order, guest, source)
+
+
+def _enter(order: Order, guest: Guest, source: StoredFile) -> Submission:
+    """The one transaction of an order, and the ring after its commit."""
+    try:
+        submission = transaction(lambda session: _accept(session, order, guest, source))
+    except Exception:
+        files.abandon(source)
+        raise
+    if submission.duplicate:
+        files.abandon(source)
+        return submission
+    progress.publish(submission.task)
+    ring(submission.task.public_id, submission.task.ring)
+    return submission
+
+
+def ring(public_id: str, number: int) -> bool:
+    """Ring for a queued task. With Redis away the order stands all the same, and the sweep rings later."""
+    try:
+        queueing.ring(public_id, number)
+    except RedisError as error:
+        log.warning("Redis is away, task %s waits for the sweep to ring: %s", public_id, error)
+        return False
+    return True
+
+
+def _early_answer(order: Order, guest: Guest) -> ImageTask | None:
+    """The read-only checks before any work: a known repeat passes, a used-up allowance or a full queue does not."""
+    now = runtime().clock.now()
+    with reading() as session:
+        known = _repeat_of(session, order, guest, now)
+    if known:
+        return known
+    if allowances.tries_of(guest).left <= 0:
+        raise SignInRequired
+    place = queueing.waiting()
+    load = queueing.load()
+    wait = load.wait_seconds(place + 1) if load and place is not None else None
+    if wait is not None and load and wait + (load.median_seconds or 0) > runtime().settings.stuck_after_s - 60:
+        raise QueueFull(retry_after=max(60, round(wait / 4)))
+    return None
+
+
+def _accept(session: Session, order: Order, guest: Guest, source: StoredFile) -> Submission:
+    """Payer's lock, repeat, charge, row, adoption: decided together, so that two at once cannot both win."""
+    now = runtime().clock.now()
+    allowances.lock(session, guest, now.date())
+    known = _repeat_of(session, order, guest, now)
+    if known:
+        return Submission(known, duplicate=True)
+    allowances.take(session, guest, now.date())
+    task = _new_task(order, guest, source, now)
+    session.add(task)
+    files.adopt(session, source)
+    session.flush()
+    return Submission(task, duplicate=False)
+
+
+def _new_task(order: Order, guest: Guest, source: StoredFile, now: datetime) -> ImageTask:
+    return ImageTask(
+        public_id=uuid.uuid4().hex,
+        owner=guest.owner,
+        payer=guest.payer,
+        retry_of=order.retry_of,
+        mode=order.mode.value,
+        prompt=order.prompt,
+        style=order.style,
+        width=order.width,
+        height=order.height,
+        seed=secrets.randbelow(LARGEST_SEED + 1) if order.seed is None else order.seed,
+        status=TaskState.QUEUED.value,
+        progress=0,
+        stage=Stage.QUEUED.value,
+        attempt=0,
+        ring=1,
+        deaths=0,
+        handbacks=0,
+        source_store=source.store,
+        source_key=source.key,
+        charged=1,
+        refunded=0,
+        address_subject=guest.address,
+        paid_on=now.date(),
+        idempotency_key=order.key_hash,
+        fingerprint=order.fingerprint,
+        created_at=now,
+        queued_at=now,
+        deadline_at=now + timedelta(seconds=runtime().settings.stuck_after_s),
+    )
+
+
+def _repeat_of(session: Session, order: Order, guest: Guest, now: datetime) -> ImageTask | None:
+    """The task that this order repeats: by key within a day, else by fingerprint within seconds."""
+    mine = select(ImageTask).where(ImageTask.payer == guest.payer, ImageTask.deleted_at.is_(None))
+    if order.key_hash:
+        same_key = mine.where(ImageTask.idempotency_key == order.key_hash, ImageTask.created_at > now - KEY_REMEMBERED)
+        task = session.scalar(same_key.order_by(ImageTask.id.desc()).limit(1))
+        if task and task.fingerprint != order.fingerprint:
+            raise IdempotencyMismatch
+        if task:
+            return task
+    if guest.owner is None:
+        return None
+    ended_badly = (TaskState.FAILED.value, TaskState.CANCELLED.value)
+    return session.scalar(
+        mine.where(
+            ImageTask.created_at > now - DUPLICATE_WITHIN,
+            ImageTask.fingerprint == order.fingerprint,
+            ImageTask.status.not_in(ended_badly),
+        )
+        .order_by(ImageTask.id.desc())
+        .limit(1)
+    )
+
+
+def owned(public_id: str, guest: Guest) -> ImageTask:
+    """The task, for its owner; a task without owner opens to whoever holds its id. Raises NotFound, Forbidden."""
+    task = progress.look_up(public_id)
+    if not is_owner(task, guest):
+        raise Forbidden
+    return task
+
+
+def is_owner(task: ImageTask, guest: Guest) -> bool:
+    """Whether this guest may cancel, repeat and delete the task."""
+    return task.owner is None or task.owner == guest.owner
+
+
+def result_file(public_id: str, guest: Guest) -> StoredFile:
+    """Where the finished picture lies. A returned original follows the access rule of the original."""
+    task = progress.look_up(public_id)
+    if task.result_store is None or task.result_key is None:
+        raise NotFound
+    if task.outcome == Outcome.ORIGINAL and task.owner is not None and task.owner != guest.owner:
+        raise Forbidden
+    return StoredFile(task.result_store, task.result_key)
+
+
+def source_file(public_id: str, guest: Guest) -> StoredFile:
+    """Where the photograph lies, for its owner alone; a task without owner shows it to nobody."""
+    task = progress.look_up(public_id)
+    if task.owner is None or task.owner != guest.owner:
+        raise Forbidden
+    return _source_of(task)
+
+
+def _source_of(task: ImageTask) -> StoredFile:
+    if task.source_store is None or task.source_key is None:
+        raise SourceGone
+    return StoredFile(task.source_store, task.source_key)
+
+
+def retry(public_id: str, guest: Guest, style: str | None = None, idempotency_key: str | None = None) -> Submission:
+    """Paint the same photograph again as a new task with a new charge; raises SourceGone and submit's errors."""
+    task = owned(public_id, guest)
+    if not cancel_is_free(guest.payer):
+        raise TooManyRequests(
+            _("Several paintings were stopped half-way today. You can paint this one again tomorrow."),
+            retry_after=3600,
+        )
+    try:
+        photo = files.read(_source_of(task))
+    except NotFound as error:
+        raise SourceGone from error
+    order = Order(
+        mode=Mode(task.mode),
+        photo=photo,
+        prompt=task.prompt,
+        style=style or task.style,
+        width=task.width,
+        height=task.height,
+        idempotency_key=idempotency_key,
+        retry_of=task.id,
+    )
+    return submit(order, guest)
+
+
+def cancel(public_id: str, guest: Guest) -> ImageTask:
+    """Stop a live task; cancelling twice is no error. Raises WrongState when it has ended otherwise."""
+    task = end_from_outside(owned(public_id, guest), Ending(Outcome.CANCELLED))
+    if task.state is not TaskState.CANCELLED:
+        raise WrongState
+    return task
+
+
+def remove(public_id: str, guest: Guest) -> None:
+    """Delete a task with its files, cancelling it first when it is live; the row stays as an empty tombstone."""
+    task = end_from_outside(owned(public_id, guest), Ending(Outcome.CANCELLED))
+    transaction(lambda session: _bury(session, task.id))
+    status.forget(public_id)
+
+
+def _bury(session: Session, task_id: int) -> None:
+    task = session.get_one(ImageTask, task_id, with_for_update=True)
+    for store, key in ((task.source_store, task.source_key), (task.result_store, task.result_key)):
+        if store and key:
+            files.discard(session, StoredFile(store, key))
+    task.prompt = ""
+    task.source_store = task.source_key = task.result_store = task.result_key = None
+    task.idempotency_key = None
+    task.deleted_at = runtime().clock.now()
+
+
+def cancel_is_free(payer: str) -> bool:
+    """Whether stopping a painting that has begun still gives the try back: the first five times of a UTC day."""
+    with reading() as session:
+        return _late_cancels_today(session, payer) < FREE_LATE_CANCELS
+
+
+def settle(task_id: int, attempt: int, ending: Ending) -> bool:
+    """End a task from within its run; False when the run is no longer the task's, and then nothing has changed."""
+    task = transaction(lambda session: _end_run(session, task_id, attempt, ending))
+    if task is None:
+        return False
+    progress.publish(task)
+    return True
+
+
+def _end_run(session: Session, task_id: int, attempt: int, ending: Ending) -> ImageTask | None:
+    task = session.get_one(ImageTask, task_id)
+    return _end(task, TaskState.PROCESSING, attempt, ending, session)
+
+
+def end_from_outside(task: ImageTask, ending: Ending) -> ImageTask:
+    """End a task by visitor, sweep or operator: guarded by the state as read, and read again until it is terminal."""
+    while not task.state.is_terminal:
+        ended = transaction(partial(_end, task, task.state, task.attempt, ending))
+        if ended:
+            progress.publish(ended)
+            queueing.unring(ended.public_id, ended.ring)
+            return ended
+        with reading() as session:
+            task = session.get_one(ImageTask, task.id)
+    return task
+
+
+def _end(
+    read: ImageTask, guard_state: TaskState, guard_attempt: int, ending: Ending, session: Session
+) -> ImageTask | None:
+    """The one ending: the row's move, the result's adoption and the refund together; None on zero rows."""
+    due = _refund_is_due(session, read, ending.outcome)
+    subjects = allowances.subjects_of(read.payer, read.address_subject) if due else ()
+    allowances.lock_subjects(session, subjects, read.paid_on)
+    moved = changed(
+        session,
+        update(ImageTask)
+        .where(
+            ImageTask.id == read.id,
+            ImageTask.status == guard_state.value,
+            ImageTask.attempt == guard_attempt,
+        )
+        .values(**_end_values(ending, due)),
+    )
+    if not moved:
+        return None
+    if ending.result:
+        files.adopt(session, ending.result)
+    allowances.give_back(session, subjects, read.paid_on)
+    return session.get_one(ImageTask, read.id, populate_existing=True)
+
+
+def _end_values(ending: Ending, refunded: bool) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "status": STATE_OF_OUTCOME[ending.outcome].value,
+        "finished_at": runtime().clock.now(),
+        "outcome": ending.outcome.value,
+        "refunded": int(refunded),
+        "error_code": ending.error_code,
+        "note": ending.note,
+    }
+    if ending.engine:
+        values["engine"] = ending.engine
+    if ending.result:
+        values |= {"result_store": ending.result.store, "result_key": ending.result.key}
+        values |= {"progress": 100, "stage": Stage.DONE.value}
+    return values
+
+
+def _refund_is_due(session: Session, task: ImageTask, outcome: Outcome) -> bool:
+    if not task.charged or outcome is Outcome.PAINTED:
+        return False
+    if outcome is Outcome.CANCELLED and task.started_at is not None:
+        return _late_cancels_today(session, task.payer) < FREE_LATE_CANCELS
+    return True
+
+
+def _late_cancels_today(session: Session, payer: str) -> int:
+    """How many of this payer's paintings were stopped today after they had begun."""
+    midnight = runtime().clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    # The creation bound lets the index on (payer, created_at) answer; no live task is older than a day.
+    return (
+        session.scalar(
+            select(func.count())
+            .select_from(ImageTask)
+            .where(
+                ImageTask.payer == payer,
+                ImageTask.created_at >= midnight - timedelta(days=1),
+                ImageTask.status == TaskState.CANCELLED.value,
+                ImageTask.started_at.is_not(None),
+                ImageTask.finished_at >= midnight,
+            )
+        )
+        or 0
+    )
+
+
+def photo_behind(address: str, guest: Guest) -> bytes:
+    """The bytes behind an address of one of the caller's own pictures, resolved without any fetch; else NotFound."""
+    path = address.removeprefix(runtime().settings.public_url)
+    parts = path.strip("/").split("/")
+    if not path.startswith("/") or parts[:2] != ["api", "image"] or len(parts) not in {3, 4}:
+        raise NotFound
+    try:
+        if len(parts) == 4 and parts[3] == "original":
+            return files.read(source_file(parts[2], guest))
+        task = owned(parts[2], guest)
+    except Forbidden as error:
+        raise NotFound from error
+    if len(parts) == 4 or task.result_store is None or task.result_key is None or task.owner is None:
+        raise NotFound
+    return files.read(StoredFile(task.result_store, task.result_key))

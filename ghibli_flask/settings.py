@@ -1,0 +1,251 @@
+"""The only reader of the environment: every setting, typed, checked once and frozen.
+
+`load_settings()` is called by the entry points (`wsgi.py`, `worker.py`, `scripts/`); everything else is handed the
+result. A wrong value raises `SettingsError` with one line for each variable concerned. docs/settings.md holds the
+same table for people, and a test compares the two.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
+
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+
+log = logging.getLogger(__name__)
+
+WEAK_SECRETS = frozenset({"", "secret", "changeme", "change-me", "password", "development-key", "dev"})
+SHORTEST_SECRET = 32
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the text holds one line for each variable and is meant for the operator."""
+
+
+def _split_commas(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+
+
+def _named(*names: str, default: Any, **bounds: Any) -> Any:
+    """A field under its documented name and the older names that keep working."""
+    return Field(default, validation_alias=AliasChoices(*names), **bounds)
+
+
+class Settings(BaseSettings):
+    """Every setting of the product; see docs/settings.md for what each one does."""
+
+    model_config = SettingsConfigDict(
+        env_file=ROOT / ".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+    )
+
+    app_env: Literal["development", "production"] = "development"
+    app_url: str | None = _named("APP_URL", "NEXTAUTH_URL", "NEXT_PUBLIC_APP_URL", default=None)
+    host: str = "127.0.0.1"
+    port: int = Field(3000, ge=1, le=65535)
+    trusted_proxies: int = Field(0, ge=0, le=10)
+    cors_origins: CommaList = ()
+    secret_key: CommaList = _named("SECRET_KEY", "NEXTAUTH_SECRET", default=())
+    instance_dir: Path = ROOT / "instance"
+    site_name: str = "Painted Window"
+
+    database_url: str | None = None
+    mysql_host: str | None = None
+    mysql_port: int = Field(3306, ge=1, le=65535)
+    mysql_user: str = "root"
+    mysql_password: str = ""
+    mysql_database: str = "ghibli"
+
+    redis_url: str | None = None
+    redis_host: str | None = None
+    redis_port: int = Field(6379, ge=1, le=65535)
+    redis_password: str = ""
+    queue_prefix: str = Field("ghibli", pattern=r"^[a-z0-9][a-z0-9_-]{0,30}$")
+
+    gradio_url: str | None = None
+    gradio_api_name: str = Field("/single_condition_generate_image", pattern=r"^/[\w-]+$")
+    space_port: int | None = Field(None, ge=1, le=65535)
+
+    admin_api_key: str | None = None
+
+    guest_daily_limit: int = Field(3, ge=0)
+    guest_daily_limit_per_address: int = Field(15, ge=0)
+    orders_per_minute: int = Field(60, ge=0)
+    max_upload_mb: int = Field(50, ge=1, le=500)
+    max_image_pixels: int = Field(50_000_000, ge=65_536)
+
+    progress_update_interval: int = Field(2000, ge=100, le=60_000)
+    max_retry_attempts: int = Field(3, ge=1, le=20)
+    retry_delay: int = Field(1000, ge=0, le=60_000)
+    task_timeout_s: int = Field(240, ge=5)
+    stuck_after_s: int = Field(1200, ge=60)
+    sweep_cron: str = "* * * * *"
+    waiting_message_interval_ms: int = Field(4000, ge=1000)
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["console", "json"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def strip_values(cls, values: Any) -> Any:
+        """Blanks and line ends around a value come from copying; they are taken off, and said."""
+        if not isinstance(values, dict):
+            return values
+        for name, value in values.items():
+            if isinstance(value, str) and value != value.strip():
+                log.warning("The setting %s had blanks or line ends around its value; they were taken off.", name)
+                values[name] = value.strip()
+        return values
+
+    @field_validator("app_url", "gradio_url")
+    @classmethod
+    def http_address(cls, value: str | None) -> str | None:
+        """An address starts with http:// or https:// and is kept without its last slash."""
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be an address such as https://example.org")
+        return value.rstrip("/")
+
+    @field_validator("cors_origins")
+    @classmethod
+    def exact_origins(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        """An origin is scheme, host and port, and nothing behind it."""
+        for value in values:
+            parts = urlsplit(value)
+            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query:
+                raise ValueError("must hold exact origins such as https://www.example.org, separated by commas")
+        return values
+
+    @field_validator("sweep_cron")
+    @classmethod
+    def five_cron_fields(cls, value: str) -> str:
+        """A cron line has five fields; what is inside them is checked where the schedule is registered."""
+        if len(value.split()) != 5:
+            raise ValueError("must be a cron line of five fields such as '* * * * *'")
+        return value
+
+    @field_validator("instance_dir")
+    @classmethod
+    def absolute_folder(cls, value: Path) -> Path:
+        """A relative folder counts from the project's root, wherever the process was started."""
+        return value if value.is_absolute() else ROOT / value
+
+    @model_validator(mode="after")
+    def production_is_explicit(self) -> Settings:
+        """In production nothing important is guessed: secrets are long, services are named."""
+        if not self.is_production:
+            return self
+        wrong = []
+        if not self.secret_key or any(_is_weak(key) for key in self.secret_key):
+            wrong.append(f"SECRET_KEY: must be set to at least {SHORTEST_SECRET} random characters in production")
+        if self.admin_api_key is not None and _is_weak(self.admin_api_key):
+            wrong.append(f"ADMIN_API_KEY: must have at least {SHORTEST_SECRET} random characters in production")
+        required = {"APP_URL": self.app_url, "REDIS_URL": self.redis_url or self.redis_host}
+        required["GRADIO_URL"] = self.gradio_url
+        wrong.extend(f"{name}: must be set in production" for name, value in required.items() if not value)
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return self
+
+    @property
+    def is_production(self) -> bool:
+        """Whether the strict checks are on."""
+        return self.app_env == "production"
+
+    @property
+    def public_url(self) -> str:
+        """The site's address without a last slash."""
+        return self.app_url or f"http://{self.host}:{self.port}"
+
+    @property
+    def database_address(self) -> str:
+        """The SQLAlchemy address: DATABASE_URL, else the MYSQL_* parts, else SQLite in the instance folder."""
+        if self.database_url:
+            return self.database_url
+        if self.mysql_host:
+            user, password = quote(self.mysql_user, safe=""), quote(self.mysql_password, safe="")
+            place = f"{self.mysql_host}:{self.mysql_port}/{self.mysql_database}"
+            return f"mysql+pymysql://{user}:{password}@{place}?charset=utf8mb4"
+        return f"sqlite:///{self.instance_dir / 'ghibli.sqlite3'}"
+
+    @property
+    def redis_address(self) -> str:
+        """The Redis address; on a fresh machine `make run` sets REDIS_URL to the server that it starts."""
+        if self.redis_url:
+            return self.redis_url
+        password = f":{quote(self.redis_password, safe='')}@" if self.redis_password else ""
+        return f"redis://{password}{self.redis_host or '127.0.0.1'}:{self.redis_port}/0"
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The configured engines in the order in which they are tried."""
+        return ("gradio",) if self.gradio_url else ()
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """The largest accepted photograph."""
+        return self.max_upload_mb * 1024 * 1024
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The largest accepted request body: a third more than a photograph, for base64, and room for fields."""
+        return self.max_upload_bytes * 4 // 3 + 256 * 1024
+
+    @property
+    def signing_keys(self) -> tuple[str, ...]:
+        """The keys for signing, the newest first; made and kept under the instance folder in development."""
+        return self.secret_key or (_development_secret(self.instance_dir),)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment and `.env`; raises SettingsError with a line for each wrong variable."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_lines_of(error))) from None
+
+
+def _lines_of(error: ValidationError) -> list[str]:
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False):
+        name = ".".join(str(part) for part in problem["loc"]).upper()
+        message = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{name}: {message}" if name else message)
+    return lines
+
+
+def _is_weak(secret: str) -> bool:
+    return len(secret) < SHORTEST_SECRET or secret.lower() in WEAK_SECRETS or len(set(secret)) < 8
+
+
+def _development_secret(instance_dir: Path) -> str:
+    """Read the kept development key, or make it; two processes starting at once agree on one."""
+    path = instance_dir / "secret_key"
+    instance_dir.mkdir(parents=True, exist_ok=True)
+    candidate = instance_dir / f"secret_key.{secrets.token_hex(8)}"
+    if not path.exists():
+        candidate.touch(mode=0o600)
+        candidate.write_text(secrets.token_urlsafe(48))
+        try:
+            path.hardlink_to(candidate)
+        except FileExistsError:
+            log.debug("Another process made the development key first.")
+        finally:
+            candidate.unlink()
+    return path.read_text().strip()

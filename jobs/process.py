@@ -1,0 +1,137 @@
+"""What the runs of one painting process share: its engines, what it says of its load, and when it must stop.
+
+Made by `jobs.worker`, whichever kind of worker that is; `jobs.paint` asks for it with `painting_process()`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import statistics
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+from flask import Flask, current_app
+from redis.exceptions import RedisError
+
+from ghibli_flask import queueing
+from ghibli_flask.extensions import runtime
+from ghibli_flask.settings import Settings
+from jobs.engines.base import Engine
+from jobs.engines.registry import EngineOptions, build_engines
+
+log = logging.getLogger(__name__)
+
+PROCESS_KEY = "ghibli_painting_process"
+NEWS_EVERY_S = 10.0
+WARM_STOP_S = 60.0
+
+
+class PaintingProcess:
+    """The shared part of a painting worker. Safe over threads."""
+
+    def __init__(self, app: Flask, name: str, slots: int) -> None:
+        self._app, self._name, self._slots = app, name, slots
+        with app.app_context():
+            settings = runtime().settings
+        self.temp_dir = own_temp_dir(settings.instance_dir / "tmp")
+        self.engines: tuple[Engine, ...] = build_engines(settings.engines, _options(settings, self.temp_dir))
+        self._busy = 0
+        self._durations: deque[float] = deque(maxlen=queueing.LAST_DURATIONS)
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._must_stop_at: float | None = None
+        self._thread = threading.Thread(target=self._tell_news, name="worker-news", daemon=True)
+        app.extensions[PROCESS_KEY] = self
+
+    def open(self) -> None:
+        """Begin to say how loaded this process is."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Let go of engines and temporary files, and take back the news."""
+        self._done.set()
+        self._thread.join()
+        for engine in self.engines:
+            engine.close()
+        shutil.rmtree(self.temp_dir, ignore_errors=True)
+        with self._app.app_context():
+            try:
+                queueing.forget_worker(self._name)
+            except RedisError:
+                log.info("Redis is away; this worker's news expire by themselves.")
+
+    def stop_warm(self) -> None:
+        """A stop was asked for: runs may finish within a minute, then they are handed back."""
+        self._must_stop_at = time.monotonic() + WARM_STOP_S
+
+    def must_stop(self) -> bool:
+        """Whether the time of a warm stop is over."""
+        return self._must_stop_at is not None and time.monotonic() >= self._must_stop_at
+
+    @property
+    def usual_seconds(self) -> float | None:
+        """What recent paintings took, None before the first."""
+        with self._lock:
+            return statistics.median(self._durations) if self._durations else None
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Count one run as going on."""
+        with self._lock:
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy -= 1
+
+    def finished(self, seconds: float) -> None:
+        """Remember how long a painting took, from claim to picture, and tell the first one at once."""
+        with self._lock:
+            self._durations.append(seconds)
+            is_first = len(self._durations) == 1
+        if is_first:
+            self._tell()
+
+    def _tell_news(self) -> None:
+        with self._app.app_context():
+            self._tell()
+            while not self._done.wait(NEWS_EVERY_S):
+                self._tell()
+
+    def _tell(self) -> None:
+        with self._lock:
+            busy, durations = self._busy, list(self._durations)
+        try:
+            queueing.tell_load(self._name, self._slots, busy, durations)
+        except RedisError as error:
+            log.debug("The worker's news were not told: %s", error)
+
+
+def painting_process() -> PaintingProcess:
+    """The painting process of the current application."""
+    return cast(PaintingProcess, current_app.extensions[PROCESS_KEY])
+
+
+def own_temp_dir(parent: Path) -> Path:
+    """A folder for this process alone; those of processes that were killed are removed."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for folder in parent.glob("worker-*"):
+        if not Path(f"/proc/{folder.name.removeprefix('worker-')}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+    own = parent / f"worker-{os.getpid()}"
+    own.mkdir(exist_ok=True)
+    return own
+
+
+def _options(settings: Settings, temp_dir: Path) -> EngineOptions:
+    return EngineOptions(
+        temp_dir=temp_dir, gradio_url=settings.gradio_url or "", gradio_api_name=settings.gradio_api_name
+    )

@@ -1,0 +1,35 @@
+#!/bin/sh
+# Sees to it that the programs which the tests drive are installed: MariaDB, Redis, Chromium, a Chinese font.
+# Called by `make setup-test`. As root on Debian or Ubuntu it installs what is missing; elsewhere it says so and fails.
+set -eu
+
+# Servers live in /usr/sbin, which is not on everybody's PATH.
+PATH=$PATH:/usr/local/sbin:/usr/sbin
+
+installed() {
+    for program in "$@"; do
+        if command -v "$program" >/dev/null; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+missing=""
+installed mariadbd && installed mariadb-install-db || missing="$missing mariadb-server"
+installed redis-server valkey-server || missing="$missing redis-server"
+installed chromium chromium-browser google-chrome || missing="$missing chromium"
+installed fc-list && [ -n "$(fc-list :lang=zh family)" ] || missing="$missing fontconfig fonts-noto-cjk"
+
+if [ -z "$missing" ]; then
+    exit 0
+fi
+if [ "$(id -u)" -ne 0 ] || ! installed apt-get; then
+    echo "The tests need programs that are missing here. On Debian and Ubuntu, as root: apt-get install$missing" >&2
+    exit 1
+fi
+echo "Installing with apt-get:$missing"
+apt-get update -qq
+# Word splitting is wanted here: one word is one package.
+# shellcheck disable=SC2086
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -1,0 +1,37 @@
+"""What the Spaces of these tests share: the endpoint's inputs, a visible trace of the call, and serving."""
+
+import sys
+import uuid
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI
+from PIL import Image, ImageOps, PngImagePlugin
+
+
+def inputs(looks: list[str], *, zero: bool) -> list[gr.components.Component]:
+    """The endpoint's parameters, in the form of six or of eight."""
+    six = [
+        gr.Textbox(),
+        gr.Image(type="pil"),
+        gr.Slider(256, 1024, 768, step=64),
+        gr.Slider(256, 1024, 768, step=64),
+        gr.Number(42),
+        gr.Dropdown(looks),
+    ]
+    return [*six, gr.Checkbox(False), gr.Number(1)] if zero else six
+
+
+def painted(picture: Image.Image, said: str, folder: str) -> str:
+    """A file with the picture inverted and what the endpoint was told in its text."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text("said", said)
+    path = f"{folder}/painted-{uuid.uuid4().hex}.png"
+    ImageOps.invert(picture.convert("RGB")).save(path, pnginfo=info)
+    return path
+
+
+def serve(blocks: gr.Blocks, app: FastAPI | None = None) -> None:
+    """Serve on the loopback port that is named on the command line, until killed."""
+    mounted = gr.mount_gradio_app(app or FastAPI(), blocks, path="/", allowed_paths=["/"], show_error=False)
+    uvicorn.run(mounted, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
