@@ -47,8 +47,8 @@ migrate: setup-app ## Bring the database up to date
 
 ##@ Now and then
 .PHONY: examples
-examples: setup ## Paint the example pictures of the styles anew
-	$(BIN)/python -m scripts.paint_examples
+examples: setup-space ## Paint the example pictures of the styles anew
+	NUMBA_CACHE_DIR=instance/numba-cache $(SPACE_BIN)/python scripts/make_examples.py
 
 .PHONY: setup
 setup: setup-app setup-space ## Make the virtual environments that make run needs

@@ -25,10 +25,9 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(Path.home() / ".cache" / "painter")
 
 import gradio as gr
 import numpy as np
-from PIL import Image, UnidentifiedImageError
-
 from painter.paint import LOOK_NAMES, paint
 from painter.photo import cover_crop, to_srgb
+from PIL import Image, UnidentifiedImageError
 
 SMALLEST_SIDE, LARGEST_SIDE = 256, 1024
 """Pixels: the range of the two size sliders."""
@@ -147,7 +146,9 @@ def build() -> gr.Blocks:
         gr.Markdown(ABOUT)
         with gr.Row():
             with gr.Column():
-                spatial_img = gr.Image(type="filepath", image_mode=None, label="Photograph", sources=["upload", "clipboard"])
+                spatial_img = gr.Image(
+                    type="filepath", image_mode=None, label="Photograph", sources=["upload", "clipboard"]
+                )
                 control_type = gr.Dropdown(list(STYLES), value="Ghibli", label="Style")
                 height = gr.Slider(SMALLEST_SIDE, LARGEST_SIDE, value=768, step=16, precision=0, label="Height")
                 width = gr.Slider(SMALLEST_SIDE, LARGEST_SIDE, value=768, step=16, precision=0, label="Width")

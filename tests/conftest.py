@@ -101,11 +101,8 @@ def running_site(
     space_server: SpaceServer,
 ) -> Iterator[Site]:
     """The processes behind `site`; tests ask for `site`."""
-    site = Site(
-        tmp_path_factory.mktemp("site"),
-        database_url=mariadb_server.url_of("site"),
-        gradio_url=space_server.url,
-    )
+    folder = tmp_path_factory.mktemp("site")
+    site = Site(checkout, folder, database_url=mariadb_server.url_of("site"), gradio_url=space_server.url)
     try:
         site.start()
         yield site
@@ -130,7 +127,9 @@ def each_database(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def migrated_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+def migrated_url(
+    request: pytest.FixtureRequest, checkout: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], str]:
     """Give the address of a migrated database of a kind; the migrations run once a session for each kind."""
     addresses: dict[str, str] = {}
 

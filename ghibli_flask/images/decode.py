@@ -24,7 +24,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from pillow_heif import HeifImageFile
 
 from ghibli_flask.errors import AppError, Busy, NotAPicture, TooLarge, _
-from ghibli_flask.images import guards
+from ghibli_flask.images import guards, iso_media
 
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]
@@ -45,8 +45,8 @@ _GUARDS: dict[str, Callable[[bytes, int], bytes]] = {
     "png": guards.guard_png,
     "webp": guards.guard_webp,
     "tiff": guards.guard_tiff,
-    "heif": guards.guard_heif,
-    "avif": guards.guard_heif,
+    "heif": iso_media.guard_heif,
+    "avif": iso_media.guard_avif,
 }
 _SIGNATURES = {
     b"\xff\xd8\xff": "jpeg",

@@ -80,10 +80,10 @@ class SpaceClient(Client):  # type: ignore[misc]  # gradio_client brings no type
         return f"{self.src_prefixed}file={urllib.parse.quote(path, safe='/')}"
 
     def close(self) -> None:
-        """Let the threads end as soon as they are idle."""
+        """Let the threads end as soon as they are idle. Only for a client on which no call is running."""
         super().close()
         for executor in (self.executor, self.helper_executor, self.stream_executor):
-            executor.shutdown(wait=False, cancel_futures=True)
+            executor.shutdown(wait=False)
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,8 @@ class Session(SpaceClient):
             # Closing would not wake a thread that reads from this socket; shutting it down does.
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
-        self.close()
+        if not self._job:
+            self.close()
 
     def send_data(self, data: Any, hash_data: Any, protocol: str, request_headers: Any) -> str:
         """Join the queue, as Client does, unless the call was ended while its picture was on the way."""
@@ -214,12 +215,14 @@ class Session(SpaceClient):
         return protocol == "sse_v3"
 
     def _take_over(self, job: Future[object]) -> None:
-        """The job ended: its outcome is the answer, unless the stream brought that already."""
+        """The job ended, at the latest when its stream did: its outcome is the answer, unless there is one."""
         with contextlib.suppress(InvalidStateError):
             if error := job.exception():
                 self.answer.set_exception(error)
             else:
                 self.answer.set_result(job.result())
+        # Not earlier: a job that finds its helpers' pool shut down waits for ever.
+        self.close()
 
     def _cancel(self, event_id: str) -> None:
         """Ask the Space to stop this call. It may answer only when its function returns: nobody waits for that."""

@@ -46,7 +46,7 @@ command -v "$python" >/dev/null || fail "Python 3.11 or newer is missing. On Deb
 
 echo "Setting up $folder from $requirements (once; the first time takes a minute or two)."
 usable || "$python" -m venv --clear "$folder"
-"$folder/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" ||
+"$folder/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --requirement "$requirements" ||
     fail "Installing $requirements failed; pip's lines are above."
 mkdir -p .state
 rm -f .state/"$(echo "$requirements" | tr '/' '-')".*

@@ -70,11 +70,11 @@ def fit_to_screen(lab: Array) -> Array:
 
 
 @lru_cache(maxsize=32)
-def palette(look_name: str, near_people: bool, lamps: bool) -> Array:
+def palette(look_name: str, near_people: bool, lamps_from: float) -> Array:
     """The look-up table, SIZE^3 x 3 float32, indexed by red, green, blue.
 
-    `near_people` mutes the greens and warm tones, so that hair does not turn green; `lamps` lets warm lights
-    shine on through the blue of the night.
+    `near_people` mutes the greens and warm tones, so that hair does not turn green, and keeps dark clothes dark.
+    At night, warm colours lighter than `lamps_from` (OKLab lightness; 1 for none) shine through the blue.
     """
     look = LOOKS[look_name]
     steps = np.linspace(0, 1, SIZE)
@@ -88,7 +88,8 @@ def palette(look_name: str, near_people: bool, lamps: bool) -> Array:
     t = source_light**look.gamma
     light = look.black + (look.white - look.black) * (t + 0.10 * (smoothstep(0, 1, t) - t))
     # Opened shadows suit walls and trees; a person keeps the tone of their skin, be it dark or light.
-    light = light + (0.85 if near_people else 0.40) * skin * (source_light - light)
+    own_tone = np.maximum(0.45, 0.95 * skin) if near_people else 0.40 * skin
+    light = light + own_tone * (source_light - light)
     saturation = 1 + (look.saturation - 1) * (0.5 if near_people else 1.0)
     graded = chroma * (1 + (saturation - 1) * (1 - 0.75 * skin) * smoothstep(0, 0.06, chroma))
 
@@ -105,9 +106,11 @@ def palette(look_name: str, near_people: bool, lamps: bool) -> Array:
     graded = np.where(graded > 0.16, 0.16 + 0.12 * np.tanh((graded - 0.16) / 0.12), graded)
 
     a, b = graded * np.cos(np.radians(hue)), graded * np.sin(np.radians(hue))
-    a, b = _split_tone(look, light, a, b, (1 - 0.6 * skin) * (0.7 if near_people else 1.0))
+    a, b = _split_tone(look, light, a, b, (1 - 0.6 * skin) * (0.6 if near_people else 1.0))
     if look.dark:
-        light, a, b = _nightfall(source_light, chroma, hue, light, a, b, lamps)
+        lamp = _bump(hue, 70, 55) * smoothstep(lamps_from, lamps_from + 0.18, source_light)
+        lamp *= smoothstep(0.07, 0.12, chroma)
+        light, a, b = _nightfall(light, a, b, lamp, 0.6 * skin if near_people else 0.0)
     return np.ascontiguousarray(fit_to_screen(np.stack([light, a, b], axis=-1)), np.float32)
 
 
@@ -119,14 +122,17 @@ def _bump(hue: Array, centre: float, width: float) -> Array:
 
 def _greens(hue: Array, graded: Array, light: Array, chroma: Array, amount: float) -> tuple[Array, Array, Array]:
     """Leaves in the shade turn blue-green, leaves in the light yellow-green: the mark of a painted meadow."""
-    weight = smoothstep(86, 108, hue) * (1 - smoothstep(162, 186, hue)) * smoothstep(0.014, 0.045, chroma) * amount
+    weight = smoothstep(86, 108, hue) * (1 - smoothstep(162, 186, hue)) * amount
+    # Pale yellowish greens are stone and sand; they count as leaves only when they are strong.
+    least = 0.014 + 0.040 * (1 - smoothstep(95, 125, hue))
+    weight = weight * smoothstep(0.0, 0.031, chroma - least)
     levels = (0.15, 0.35, 0.55, 0.72, 0.88)
     wished_hue = np.interp(light, levels, (168, 156, 141, 127, 114))
     wished_chroma = np.interp(light, levels, (0.055, 0.090, 0.132, 0.150, 0.118))
     hue = hue + 0.72 * weight * (wished_hue - hue)
     pull = np.where(wished_chroma > graded, 0.55, 0.60)
     graded = graded + pull * weight * (wished_chroma - graded)
-    return hue, graded, light + 0.035 * weight * smoothstep(0.45, 0.80, light)
+    return hue, graded, light + 0.035 * weight * smoothstep(0.45, 0.70, light) * (1 - smoothstep(0.75, 0.90, light))
 
 
 def _split_tone(look: Look, light: Array, a: Array, b: Array, amount: Array) -> tuple[Array, Array]:
@@ -139,14 +145,11 @@ def _split_tone(look: Look, light: Array, a: Array, b: Array, amount: Array) -> 
     return a, b
 
 
-def _nightfall(
-    source_light: Array, chroma: Array, hue: Array, light: Array, a: Array, b: Array, lamps: bool
-) -> tuple[Array, Array, Array]:
-    """Everything turns blue and dark, except warm lights when `lamps` are lit."""
-    lamp = _bump(hue, 70, 55) * smoothstep(0.66, 0.84, source_light) * smoothstep(0.07, 0.12, chroma)
-    lamp = lamp if lamps else np.zeros_like(lamp)
+def _nightfall(light: Array, a: Array, b: Array, lamp: Array, person: Array | float) -> tuple[Array, Array, Array]:
+    """Everything turns blue and dark, except lit lamps; `person` is how much a face keeps of its own colour."""
     night_a = 0.50 * a - 0.016
     night_b = 0.42 * b - 0.046 * smoothstep(0.05, 0.40, light) - 0.012
+    night_a, night_b = night_a + person * (0.85 * a - night_a), night_b + person * (0.85 * b - night_b)
     return (
         light * (0.84 + 0.16 * lamp),
         night_a + lamp * (a + 0.012 - night_a),
@@ -172,7 +175,7 @@ def grade(rgb: Array, steps: Array, people: Array, plain_palette: Array, people_
             if steps[y, x] > np.float32(0.004):
                 light = np.float32(0.299) * r + np.float32(0.587) * g + np.float32(0.114) * b
                 nearest = np.floor(light * TONE_STEPS + half) / TONE_STEPS
-                # tanh of four bin widths: steep between the steps, flat on them.
+                # Steep in the middle of a step, flat where one step meets the next.
                 stepped = nearest + np.tanh(np.float32(36) * (light - nearest)) * shape
                 gain = one + steps[y, x] * ((stepped + np.float32(0.01)) / (light + np.float32(0.01)) - one)
                 r, g, b = r * gain, g * gain, b * gain

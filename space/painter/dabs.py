@@ -41,7 +41,9 @@ SOFT = Brush(half_width=3.4, step=3.8, aspect=2.6, tolerance=0.055, jitter=0.014
 """For faces: it follows the form and stops at the smallest change of tone, so that eyes and mouth stay."""
 
 
-def lay_dabs(canvas: Array, reference: Array, flow: Flow, density: Array, brush: Brush, scale: float, seed: int) -> None:
+def lay_dabs(
+    canvas: Array, reference: Array, flow: Flow, density: Array, brush: Brush, scale: float, seed: int
+) -> None:
     """Paint one layer of dabs onto `canvas`, in place.
 
     `density` (a plane) is the share of possible dabs that is laid at each place. The same seed gives the same dabs.

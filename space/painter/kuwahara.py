@@ -35,11 +35,10 @@ def kuwahara(rgb: Array, flow: Flow, radius: int) -> Array:
     """The picture in patches of about `radius` pixels, stretched to twice that along edges."""
     columns, rows, weights, counts = _kernel_bank(radius)
     margin = 2 * radius + 1
-    height, width = rgb.shape[:2]
     # A reflection cannot be wider than the picture itself; repeating the border always works.
     padded = cv2.copyMakeBorder(rgb, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
     with_square = np.dstack([padded, np.einsum("ijk,ijk->ij", padded, padded)[..., None]])
-    stride = width + 2 * margin
+    stride = padded.shape[1]
     taps = (rows * stride + columns).astype(np.int64)
     kernels = _kernel_indices(flow.tx, flow.ty, flow.anisotropy)
     return _filter(with_square.reshape(-1, 4), stride, margin, kernels, taps, weights, counts)
@@ -136,14 +135,14 @@ def _filter(
                 w2, w3 = weights[kernel, tap, 2], weights[kernel, tap, 3]
                 w4, w5 = weights[kernel, tap, 4], weights[kernel, tap, 5]
                 w6, w7 = weights[kernel, tap, 6], weights[kernel, tap, 7]
-                r0 += w0 * r; r1 += w1 * r; r2 += w2 * r; r3 += w3 * r  # noqa: E702
-                r4 += w4 * r; r5 += w5 * r; r6 += w6 * r; r7 += w7 * r  # noqa: E702
-                g0 += w0 * g; g1 += w1 * g; g2 += w2 * g; g3 += w3 * g  # noqa: E702
-                g4 += w4 * g; g5 += w5 * g; g6 += w6 * g; g7 += w7 * g  # noqa: E702
-                b0 += w0 * b; b1 += w1 * b; b2 += w2 * b; b3 += w3 * b  # noqa: E702
-                b4 += w4 * b; b5 += w5 * b; b6 += w6 * b; b7 += w7 * b  # noqa: E702
-                s0 += w0 * s; s1 += w1 * s; s2 += w2 * s; s3 += w3 * s  # noqa: E702
-                s4 += w4 * s; s5 += w5 * s; s6 += w6 * s; s7 += w7 * s  # noqa: E702
+                r0, r1, r2, r3 = r0 + w0 * r, r1 + w1 * r, r2 + w2 * r, r3 + w3 * r
+                r4, r5, r6, r7 = r4 + w4 * r, r5 + w5 * r, r6 + w6 * r, r7 + w7 * r
+                g0, g1, g2, g3 = g0 + w0 * g, g1 + w1 * g, g2 + w2 * g, g3 + w3 * g
+                g4, g5, g6, g7 = g4 + w4 * g, g5 + w5 * g, g6 + w6 * g, g7 + w7 * g
+                b0, b1, b2, b3 = b0 + w0 * b, b1 + w1 * b, b2 + w2 * b, b3 + w3 * b
+                b4, b5, b6, b7 = b4 + w4 * b, b5 + w5 * b, b6 + w6 * b, b7 + w7 * b
+                s0, s1, s2, s3 = s0 + w0 * s, s1 + w1 * s, s2 + w2 * s, s3 + w3 * s
+                s4, s5, s6, s7 = s4 + w4 * s, s5 + w5 * s, s6 + w6 * s, s7 + w7 * s
             a0, a1 = _evenness(r0, g0, b0, s0), _evenness(r1, g1, b1, s1)
             a2, a3 = _evenness(r2, g2, b2, s2), _evenness(r3, g3, b3, s3)
             a4, a5 = _evenness(r4, g4, b4, s4), _evenness(r5, g5, b5, s5)

@@ -9,8 +9,11 @@ from .presets import Look
 from .sky import Sky
 
 
-def bloom(rgb: Array, look: Look) -> Array:
-    """Bright parts shine over their surroundings, screened on from two wide blurs."""
+def bloom(rgb: Array, look: Look, skin: Array) -> Array:
+    """Bright parts shine over their surroundings, screened on from two wide blurs.
+
+    Hardly over skin (a full-size plane): a bright window behind somebody must not wash out the face.
+    """
     height, width = rgb.shape[:2]
     small = shrink_to(rgb, (height / 4, width / 4))
     bright = small * smoothstep(look.bloom_from, 1.0, luma(small))[..., None]
@@ -19,7 +22,7 @@ def bloom(rgb: Array, look: Look) -> Array:
     # A hazy, mostly bright picture would only be washed out.
     amount = look.bloom * (1 - 0.65 * float(smoothstep(0.12, 0.50, bright.mean(dtype=np.float64))))
     glow = grow_to(glow * np.float32(amount) * np.array(look.bloom_tint, np.float32), rgb.shape)
-    return screen(rgb, glow)
+    return screen(rgb, glow * (1 - 0.75 * skin)[..., None])
 
 
 def low_sun(rgb: Array, photo: Array, sky: Sky) -> Array:

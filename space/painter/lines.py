@@ -39,7 +39,9 @@ def draw_lines(rgb: Array, flow: Flow, scale: float) -> Array:
     steps = max(2, round(5 * scale))
     taps, weights = _profile(0.9 * scale, 1.44 * scale)
     across = _across(light, flow.tx, flow.ty, taps, weights)
-    response = _average_along(across, flow.tx, flow.ty, np.exp(-0.5 * (np.arange(steps + 1) * 2 / steps) ** 2).astype(np.float32))
+    response = _average_along(
+        across, flow.tx, flow.ty, np.exp(-0.5 * (np.arange(steps + 1) * 2 / steps) ** 2).astype(np.float32)
+    )
     ink = np.tanh(5 * np.maximum(0, response - LINE_FROM)) * smoothstep(0.25, 0.60, flow.anisotropy)
     _drop_specks(ink, 14 * scale)
     small = shrink_to(ink, (ink.shape[0] / 4, ink.shape[1] / 4))

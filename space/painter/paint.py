@@ -105,7 +105,7 @@ def _paint(photo: Array, look_name: str, seed: int, progress: Callable[[float, s
     progress(0.90, "Letting the light in")
     if look.sun and sky.exists:
         canvas = low_sun(canvas, toned, sky)
-    canvas = bloom(canvas, look)
+    canvas = bloom(canvas, look, skin)
 
     progress(0.95, "Finishing on paper")
     if look.wet:
@@ -151,11 +151,26 @@ def _graded(
     reach = max(1, int(0.05 * max(small_skin.shape)))
     people = cv2.dilate(small_skin, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
     people = grow_to(np.clip(blur(people, 0.6 * reach), 0, 1), canvas.shape)
-    already_dark = float(np.median(toned)) < 0.22
-    lamps = look.dark and (already_dark or (sky.blue_share > 0.12 and skin_share < 0.45))
+    lamps_from = _lamps_from(toned, sky, skin_share) if look.dark else 1.0
     return grade(
-        canvas, steps.astype(np.float32), people, palette(look_name, False, lamps), palette(look_name, True, lamps)
+        canvas,
+        steps.astype(np.float32),
+        people,
+        palette(look_name, False, lamps_from),
+        palette(look_name, True, lamps_from),
     )
+
+
+def _lamps_from(toned: Array, sky: Sky, skin_share: float) -> float:
+    """The OKLab lightness above which warm colours are lamps at night; 1 where nothing should be lit.
+
+    Under a blue sky bright warm walls are lit. In a photograph that was taken at night even dim lights are real.
+    With people near and no sky, nothing is lit, or faces would glow.
+    """
+    if float(np.median(toned)) < 0.22:
+        return 0.42
+    outdoors = sky.blue_share > 0.12 and skin_share < 0.45
+    return 0.66 if outdoors or skin_share < 0.04 else 1.0
 
 
 def _inked(canvas: Array, line: Array, look: Look) -> Array:

@@ -31,9 +31,9 @@ def keep_skin_tone(toned: Array, photo: Array, skin: Array) -> Array:
     lifted with everything around it.
     """
     before = luma(photo)
-    allowed = 1.10 * before + 0.01
+    allowed = 1.04 * before + 0.005
     now = luma(toned)
-    excess = np.maximum(0, now - allowed) * skin * smoothstep(0.05, 0.16, blur(before, 6.0))
+    excess = np.maximum(0, now - allowed) * skin * smoothstep(0.02, 0.09, blur(before, 6.0))
     return toned * (1 - excess / np.maximum(now, 1e-3))[..., None]
 
 

@@ -38,24 +38,31 @@ class Sky:
 
 
 def find_sky(rgb: Array, skin_share: float) -> Sky:
-    """The sky of a picture. White skies are believed only where nobody is in the picture: walls are white too."""
+    """The sky of a picture.
+
+    Without any blue it is believed only where nobody is in the picture, because walls are white too, and not
+    when it is mostly yellow, because flowers are.
+    """
     height, width = rgb.shape[:2]
     nothing = Sky(np.zeros((height, width), np.float32), 0.0, 0.0, 0.0)
     zoom = SEARCH_SIDE / max(height, width)
     if min(height, width) * zoom < 16:
         return nothing
     small = shrink_to(rgb, (height * min(1, zoom), width * min(1, zoom)))
-    blue, white, pink = _candidates(small)
-    found = _connected_to_the_top(blue | white | pink)
+    if np.ptp(small, axis=2).max() < 0.06:
+        return nothing  # A black-and-white photograph stays one.
+    blue, white, pink, yellow = _candidates(small)
+    found = _connected_to_the_top(blue | white | pink | yellow)
     if not found.any():
         return nothing
     found |= blue & _above_horizon(found)
     found |= _rim(small, found)
     share = float(found.mean())
     blue_share = float((blue & found).sum() / found.sum())
-    pink_share = float((pink & found).sum() / found.sum())
+    pink_share = float(((pink | yellow) & found).sum() / found.sum())
     believed = blue_share > 0.12 and share > 0.012
-    believed |= skin_share < 0.012 and share > 0.06
+    yellow_share = float((yellow & found).sum() / found.sum())
+    believed |= skin_share < 0.012 and share > 0.06 and yellow_share < 0.5
     if not believed:
         return nothing
     shrink = max(1, round(max(height, width) / 640))
@@ -64,18 +71,18 @@ def find_sky(rgb: Array, skin_share: float) -> Sky:
     return Sky(smoothstep(0.25, 0.80, mask), blue_share, pink_share, share)
 
 
-def _candidates(small: Array) -> tuple[Array, Array, Array]:
-    """Pixels that could be blue, white, and sunset sky by their own colour and smoothness."""
+def _candidates(small: Array) -> tuple[Array, Array, Array, Array]:
+    """Pixels that could be blue, white, and sunset sky (pink to orange, yellow) by their colour and smoothness."""
     lab = to_oklab(small)
     light, chroma = lab[..., 0], np.hypot(lab[..., 1], lab[..., 2])
     hue = np.degrees(np.arctan2(lab[..., 2], lab[..., 1])) % 360
     grey = luma(small)
     change = blur(np.hypot(cv2.Sobel(grey, -1, 1, 0), cv2.Sobel(grey, -1, 0, 1)) / 8, 1.0)
-    blue = (hue > 195) & (hue < 290) & (((chroma > 0.028) & (light > 0.4)) | ((chroma > 0.06) & (light > 0.2)))
+    blue = (hue > 208) & (hue < 290) & (((chroma > 0.028) & (light > 0.4)) | ((chroma > 0.06) & (light > 0.2)))
     blue &= change < 0.045
     white = (chroma < 0.05) & (light > 0.70) & (change < 0.030)
-    pink = ((hue > 290) | (hue < 85)) & (chroma > 0.02) & (chroma < 0.18) & (light > 0.5) & (change < 0.010)
-    return blue, white, pink
+    warm = (chroma > 0.02) & (chroma < 0.18) & (light > 0.5) & (change < 0.010)
+    return blue, white, warm & ((hue > 290) | (hue < 85)), warm & (hue >= 85) & (hue < 110)
 
 
 def _connected_to_the_top(candidates: Array) -> Array:
@@ -150,8 +157,9 @@ def _clouds(small: Array, light: Array, mask: Array) -> Array:
     typical = float(np.clip(np.percentile(blueness[inside], 85), 0.12, 0.5)) if inside.any() else 0.12
     cloud = 1 - smoothstep(0.0, 1.0, (blueness - 0.1 * typical) / (0.7 * typical))
     sigma = 0.05 * max(mask.shape)
-    mean = _average_inside(light, mask, sigma)
-    deviation = np.sqrt(np.maximum(0, _average_inside(light * light, mask, sigma) - mean * mean))
+    # Against the local mean, or the even brightening of a clear sky towards the horizon would count as cloud.
+    modelling = light - _average_inside(light, mask, sigma)
+    deviation = np.sqrt(_average_inside(modelling * modelling, mask, sigma))
     return cloud * (0.12 + 0.88 * smoothstep(0.009, 0.026, deviation))
 
 

@@ -17,7 +17,7 @@ RELIEF = 0.022
 
 
 def brush_relief(flow: Flow, scale: float, seed: int) -> Array:
-    """White noise drawn out along the flow of the half-size picture: the ridges that bristles leave. Mean 0, deviation 1."""
+    """The ridges that bristles leave: white noise drawn out along the flow. Mean 0, deviation 1."""
     noise = np.random.default_rng(seed + 313).standard_normal(flow.tx.shape, dtype=np.float32)
     drawn = average_along(noise, flow, max(3, round(9 * scale)))
     drawn -= blur(drawn, 6 * scale)

@@ -19,7 +19,7 @@ def wet_paint(rgb: Array, flow: Flow, scale: float, seed: int) -> Array:
     rng = np.random.default_rng(seed + 1213)
     turbulence = _clouds(rgb.shape[:2], rng, (90 * scale, 34 * scale, 12 * scale))
     edges = smoothstep(0.02, 0.14, blur(flow.energy, 1.2 * scale))
-    density = 0.075 * turbulence + 0.55 * edges * 0.6 - 0.25 * smoothstep(0.72, 1.0, luma(rgb))
+    density = 0.075 * turbulence + 0.33 * edges - 0.25 * smoothstep(0.72, 1.0, luma(rgb))
     inside, rim = _margin(rgb.shape[:2], rng, scale)
     density = (density + 0.22 * rim)[..., None]
     washed = np.clip(rgb - (rgb - rgb * rgb) * density, 0, 1)

@@ -55,6 +55,18 @@ def test_every_orientation_is_turned_once(format_name: str, orientation: int) ->
     assert_upright(normalise(data).data)
 
 
+@pytest.mark.parametrize("format_name", ["JPEG", "TIFF", "PNG"])
+def test_a_large_picture_is_reduced_and_turned(format_name: str) -> None:
+    """A phone's photo held upright, read at half size or in bands, still ends upright and in its corners."""
+    data = encoded(corners(6000, 4200).transpose(Image.Transpose.ROTATE_90), format_name, exif=camera_exif(6))
+    kept = opened(normalise(data).data)
+    assert kept.size == (2048, 1434)
+    assert near(kept.getpixel((100, 100)), RED)
+    assert near(kept.getpixel((1900, 100)), GREEN)
+    assert near(kept.getpixel((100, 1300)), BLUE)
+    assert near(kept.getpixel((1900, 1300)), GREY)
+
+
 def test_heif_is_turned_by_its_own_box_alone() -> None:
     """In HEIF the EXIF orientation is only a note: without the box that turns the picture it stays as it is."""
     data = encoded(corners(), "HEIF", exif=camera_exif(6))

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ghibli_flask.errors import AppError, Busy, InvalidFields, NotAPicture, TooLarge
+from ghibli_flask.errors import Busy, InvalidFields, NotAPicture, TooLarge
 from ghibli_flask.images import decode, normalise
 from tests.images import pictures
 from tests.images.pictures import corners, cut, encoded
@@ -29,33 +29,32 @@ def packed() -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"just a few words, nothing to look at",
-        b"<!doctype html><html><body>no</body></html>",
-        b'<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"/>',
-        encoded(corners(), "PDF"),
-        encoded(corners(), "EPS"),
-        encoded(corners(), "BMP"),
-        encoded(corners(), "ICO"),
-        encoded(corners(), "TGA"),
-        encoded(corners(), "PPM"),
-        encoded(corners(), "ICNS"),
-        encoded(corners(), "JPEG2000"),
-        b"8BPS\0\1" + bytes(200),
-        packed(),
-        b"\0" * 1000,
-        b"\xff\xd8\xff",
-        pictures.PNG_START,
-        b"\0\0\0\x20ftypisom" + bytes(100),
-    ],
-    ids="words html svg pdf eps bmp ico tga ppm icns jpeg2000 psd zip zeros jpeg-start png-start mp4".split(),
-)
-def test_whatever_is_no_picture(data: bytes) -> None:
+NO_PICTURES = {
+    "words": b"just a few words, nothing to look at",
+    "html": b"<!doctype html><html><body>no</body></html>",
+    "svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"/>',
+    "pdf": encoded(corners(), "PDF"),
+    "eps": encoded(corners(), "EPS"),
+    "bmp": encoded(corners(), "BMP"),
+    "ico": encoded(corners(), "ICO"),
+    "tga": encoded(corners(), "TGA"),
+    "ppm": encoded(corners(), "PPM"),
+    "icns": encoded(corners(), "ICNS"),
+    "jpeg 2000": encoded(corners(), "JPEG2000"),
+    "psd": b"8BPS\0\1" + bytes(200),
+    "zip": packed(),
+    "mp4": b"\0\0\0\x20ftypisom" + bytes(100),
+    "zeros": bytes(1000),
+    "jpeg start": b"\xff\xd8\xff",
+    "png start": pictures.PNG_START,
+}
+
+
+@pytest.mark.parametrize("name", NO_PICTURES)
+def test_whatever_is_no_picture(name: str) -> None:
     """Text, documents, archives, films and formats that nobody photographs in are refused before any decoder."""
     with pytest.raises(NotAPicture):
-        normalise(data)
+        normalise(NO_PICTURES[name])
 
 
 def test_an_empty_file() -> None:
@@ -176,10 +175,9 @@ def test_damaged_bytes_never_raise_anything_else(format_name: str, data: st.Data
         content[position : position + data.draw(st.integers(0, 8))] = junk
     try:
         picture = normalise(bytes(content), max_pixels=4_000_000)
-    except AppError as error:
-        assert isinstance(error, NotAPicture | TooLarge | InvalidFields)
-    else:
-        assert pictures.opened(picture.data).mode == "RGB"
+    except (NotAPicture, TooLarge, InvalidFields):
+        return
+    assert pictures.opened(picture.data).mode == "RGB"
 
 
 @settings(max_examples=100, deadline=None)

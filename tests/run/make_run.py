@@ -21,7 +21,8 @@ class MakeRun:
     """One `make run`; every process that it leads to carries a mark, so that none can hide."""
 
     def __init__(self, checkout: Path, folder: Path, target: str = "run", **settings: str) -> None:
-        self.checkout = checkout
+        self.instance_dir = checkout / "instance"
+        self.target = target
         self.home, self.temporary = folder / "home", folder / "tmp"
         for made in (self.home, self.temporary):
             made.mkdir(parents=True, exist_ok=True)
@@ -60,7 +61,7 @@ class MakeRun:
     @property
     def manager_pid(self) -> int:
         """Give the id of the process manager, as `instance/run.lock` tells it."""
-        return int((self.checkout / "instance" / "run.lock").read_text())
+        return int((self.instance_dir / "run.lock").read_text())
 
     def processes(self) -> dict[int, str]:
         """Give id and command line of every living process that descends from this run."""
@@ -69,19 +70,23 @@ class MakeRun:
             if not entry.name.isdigit():
                 continue
             try:
-                environment = (entry / "environ").read_bytes()
+                environment = (entry / "environ").read_bytes().split(b"\0")
+                folder = (entry / "cwd").readlink()
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:
                 continue  # It ended meanwhile, or belongs to somebody else.
-            if f"{MARK}={self.mark}".encode() in environment.split(b"\0"):
+            # Redis writes its title over its environment, but it works in its own data folder.
+            if f"{MARK}={self.mark}".encode() in environment or folder.is_relative_to(self.instance_dir):
                 found[int(entry.name)] = command
         return found
 
     def left_behind(self) -> list[str]:
         """Give what is still there after the end: processes, temporary files, anything in the home folder."""
         wait_until(lambda: not self.processes(), 10)
-        instance_tmp = self.checkout / "instance" / "tmp"
-        files = [path for folder in (self.home, self.temporary, instance_tmp) for path in folder.rglob("*")]
+        folders = [self.home, self.temporary]
+        if self.target == "run":
+            folders.append(self.instance_dir / "tmp")
+        files = [path for folder in folders for path in folder.rglob("*")]
         return [*self.processes().values(), *map(str, files)]
 
     def clean_up(self) -> None:

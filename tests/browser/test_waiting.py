@@ -1,0 +1,89 @@
+"""The waiting page while the painter is held: what it says, how it stops and goes on, and its buttons."""
+
+import re
+from collections.abc import Callable
+
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.browser.conftest import order, wait_until_painted
+from tests.browser.photos import ANIMAL, LANDSCAPE
+
+LetGo = Callable[[], None]
+
+
+def test_waiting_tells_place_promise_and_a_changing_note(page: Page, held_painter: LetGo) -> None:
+    """The page names the place in the queue, when the try comes back by itself, and a new note every few seconds."""
+    order(page, ANIMAL)  # The worker holds this one in its hand already, so the next one waits in the queue.
+    order(page, LANDSCAPE)
+    expect(page.locator(".facts")).to_contain_text("You are next")
+    expect(page.locator(".promise time")).to_have_text(re.compile(r"^\d{1,2}:\d\d"))
+    assert "UTC" not in page.locator(".promise").inner_text()
+    note = page.locator("[data-waiting-message]")
+    first = note.inner_text()
+    assert first
+    expect(note).not_to_have_text(first, timeout=10_000)
+    held_painter()
+    wait_until_painted(page)
+
+
+def test_a_waiting_picture_can_be_stopped_and_tried_again(page: Page, held_painter: LetGo) -> None:
+    """Stopping shows that the try came back; trying again is a new order that is painted."""
+    first = order(page, LANDSCAPE)
+    page.get_by_role("button", name="Stop painting").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("You stopped this one")
+    expect(page.locator(".returned")).to_contain_text("Your try came back")
+    held_painter()
+    page.get_by_role("button", name="Try it again").click()
+    page.wait_for_url(lambda address: "/tasks/" in address and first not in address)
+    wait_until_painted(page)
+
+
+def test_four_quiet_minutes_end_the_asking_until_told_otherwise(page: Page, held_painter: LetGo) -> None:
+    """After four minutes without change the page says so, asks no more, and goes on when its button is pressed."""
+    page.clock.install()
+    order(page, LANDSCAPE)
+    keep_watching = page.get_by_role("button", name="Keep watching")
+    for _ in range(6):
+        page.clock.fast_forward("04:01")
+        page.wait_for_timeout(500)
+        if keep_watching.is_visible():
+            break
+    expect(page.locator("[data-notice]")).to_contain_text("four minutes")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "poll-task" in request.url else None)
+    page.clock.fast_forward("01:00")
+    page.wait_for_timeout(500)
+    assert not asked
+
+    held_painter()
+    keep_watching.click()
+    expect(page.locator("[data-notice]")).to_be_hidden()
+    for _ in range(60):
+        page.clock.fast_forward("00:05")
+        page.wait_for_timeout(500)
+        if page.locator(".task--success").is_visible():
+            break
+    expect(page.locator(".task--success")).to_be_visible()
+
+
+def test_a_lost_connection_is_told_and_mends_itself(page: Page, held_painter: LetGo, page_problems: list[str]) -> None:
+    """Offline the page says so and keeps what it shows; back online it asks at once and finishes."""
+    order(page, LANDSCAPE)
+    page.context.set_offline(True)
+    expect(page.locator("[data-notice]")).to_contain_text("No connection", timeout=15_000)
+    held_painter()
+    page.context.set_offline(False)
+    wait_until_painted(page)
+    page_problems[:] = [problem for problem in page_problems if "ERR_INTERNET_DISCONNECTED" not in problem]
+
+
+def test_a_stranger_may_watch_but_not_stop(
+    page: Page, held_painter: LetGo, context_factory: Callable[..., BrowserContext]
+) -> None:
+    """Somebody who holds only the address sees the progress, without the photo and without the button."""
+    order(page, LANDSCAPE)
+    stranger = context_factory().new_page()
+    stranger.goto(page.url)
+    expect(stranger.locator("#bar")).to_be_visible()
+    expect(stranger.locator("#wash img")).to_have_count(0)
+    expect(stranger.get_by_role("button")).to_have_count(0)

@@ -1,0 +1,65 @@
+"""A Space that refuses in the words of real ones, and one endpoint that notices when it is told to stop."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import gradio as gr
+
+sys.path.append(str(Path(__file__).parents[2] / "engines/spaces"))
+
+from common import inputs, painted, serve
+from fastapi import FastAPI
+
+FOLDER = os.environ["SPACE_FOLDER"]
+STARTED: list[str] = []
+STOPPED: list[str] = []
+
+app = FastAPI()
+
+
+@app.get("/calls")
+def calls() -> dict[str, list[str]]:
+    """Which paintings began and which were stopped before their end, by prompt."""
+    return {"started": STARTED, "stopped": STOPPED}
+
+
+def quota(prompt, spatial_img, height, width, seed, control_type):
+    raise gr.Error(
+        "You have exceeded your GPU quota (60s requested vs. 0s left). Try again in 3:21:07", print_exception=False
+    )
+
+
+def refusal(prompt, spatial_img, height, width, seed, control_type):
+    raise gr.Error("Value 42 is not in the list of choices, said hf_abcdefghijklmnop", print_exception=False)
+
+
+def blank(prompt, spatial_img, height, width, seed, control_type):
+    """A file that calls itself a picture and is none."""
+    path = Path(FOLDER, "blank.png")
+    path.write_text("<!doctype html><title>Busy</title>")
+    return str(path)
+
+
+def patient(prompt, spatial_img, height, width, seed, control_type):
+    """Paints for as many tenths of a second as the seed says, and can be stopped on the way."""
+    STARTED.append(prompt)
+    try:
+        for _ in range(int(seed)):
+            time.sleep(0.1)
+            yield None
+    except GeneratorExit:
+        STOPPED.append(prompt)
+        raise
+    yield painted(spatial_img, "", FOLDER)
+
+
+with gr.Blocks() as blocks:
+    for painter in (quota, refusal, blank, patient):
+        gr.Button().click(
+            painter, inputs(["Ghibli"], zero=False), gr.File(), api_name=painter.__name__, concurrency_limit=8
+        )
+
+if __name__ == "__main__":
+    serve(blocks, app)

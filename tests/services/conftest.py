@@ -1,0 +1,12 @@
+"""Visitors for the tests of the services."""
+
+import pytest
+from flask import Flask
+
+from tests.support.visitor import Visitor
+
+
+@pytest.fixture
+def visitor(app: Flask) -> Visitor:
+    """A browser with a guest cookie."""
+    return Visitor(app)
