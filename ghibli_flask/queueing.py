@@ -22,6 +22,7 @@ RESULT_TTL_S = 0
 FAILURE_TTL_S = 24 * 3600
 WORKER_NEWS_TTL_S = 30
 LAST_DURATIONS = 50
+SCHEDULER_SEEN_FOR_S = 40
 
 
 def paint_queue_name(prefix: str) -> str:
@@ -172,6 +173,20 @@ def load() -> Load | None:
         busy=sum(item["busy"] for item in fresh.values()),
         durations=tuple(durations),
     )
+
+
+def tell_scheduler_lives() -> None:
+    """The scheduler's sign of life, sent with every look at the clock; raises RedisError."""
+    runtime().redis.set(_scheduler_key(), b"1", ex=SCHEDULER_SEEN_FOR_S)
+
+
+def scheduler_lives() -> bool:
+    """Whether a scheduler was heard of lately; raises RedisError."""
+    return bool(runtime().redis.exists(_scheduler_key()))
+
+
+def _scheduler_key() -> str:
+    return f"{runtime().settings.queue_prefix}:scheduler:seen"
 
 
 def _workers_key() -> str:

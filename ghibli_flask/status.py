@@ -39,6 +39,10 @@ return 1
 """
 
 
+# What stands in place of a deleted task's status: it tells nothing, and no run's value replaces it.
+_BURIED = json.dumps({"rank": 9})
+
+
 @dataclass(frozen=True)
 class LiveStatus:
     """One published value. Times are epoch milliseconds; `eta` and `engine_rank` are the engine's own words."""
@@ -119,13 +123,13 @@ def read(public_id: str) -> LiveStatus | None:
     known = LiveStatus.__dataclass_fields__
     fields = {_FIELD.get(name, name): item for name, item in wire.items()}
     if "status" not in fields or "attempt" not in fields:
-        return None  # An earlier installation wrote this key: its row is the answer.
+        return None  # Deleted, or written by an earlier installation: the row is the answer.
     return LiveStatus(**{"user_id": None, **{name: item for name, item in fields.items() if name in known}})
 
 
-def forget(public_id: str) -> None:
-    """Drop the live status of a deleted task."""
+def bury(public_id: str) -> None:
+    """Drop the live status of a deleted task, and keep a late run from publishing it again."""
     try:
-        runtime().redis.delete(key(public_id))
+        runtime().redis.set(key(public_id), _BURIED, ex=TTL_S)
     except RedisError:
         return  # It expires within the hour, and the routes ask the row about a deleted task when it is stale.

@@ -150,7 +150,7 @@ def _call(engine: Engine, request: PaintRequest, deadline: Deadline, pulse: Puls
     settings = runtime().settings
 
     def pause(state: RetryCallState) -> float:
-        wait = wait_exponential_jitter(initial=settings.retry_delay / 1000, max=LONGEST_PAUSE_S)(state)
+        wait = wait_exponential_jitter(multiplier=settings.retry_delay / 1000, max=LONGEST_PAUSE_S)(state)
         error = state.outcome.exception() if state.outcome else None
         named = error.retry_after if isinstance(error, EngineBusy) and error.retry_after else 0
         return min(max(wait, named), deadline.remaining())
@@ -191,7 +191,7 @@ def _settle(run: Run, ending: Ending) -> None:
     attempts = Retrying(
         retry=retry_if_exception_type(Unavailable),
         stop=stop_after_delay(SETTLE_FOR_S),
-        wait=wait_exponential_jitter(initial=0.2, max=5),
+        wait=wait_exponential_jitter(multiplier=0.2, max=5),
         reraise=True,
     )
     mine = attempts(tasks.settle, run.task_id, run.attempt, ending)

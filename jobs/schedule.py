@@ -19,7 +19,7 @@ from rq.job import Job
 from rq_scheduler import Scheduler
 
 from ghibli_flask.extensions import runtime
-from ghibli_flask.queueing import maintenance_queue_name
+from ghibli_flask.queueing import maintenance_queue_name, tell_scheduler_lives
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ class OwnScheduler(Scheduler):  # type: ignore[misc]
 
     def enqueue_jobs(self) -> object:
         """Enter what is missing or was changed, then enqueue what is due."""
+        tell_scheduler_lives()
         for job_id, periodic in self._periodic.items():
             if not self._stands(job_id, periodic):
                 self.cron(periodic.cron, periodic.function, id=job_id, timeout=JOB_TIMEOUT_S, result_ttl=-1)

@@ -39,7 +39,9 @@ def poll_task() -> Response:
 
 
 @polling.route("/api/transform-ghibli/check/<task_id>", methods=["GET", "POST"])
-@spec.validate(resp=Answers(HTTP_200=OlderProgress, HTTP_404=OlderProgress), tags=("Older clients",), skip_validation=True)
+@spec.validate(
+    resp=Answers(HTTP_200=OlderProgress, HTTP_404=OlderProgress), tags=("Older clients",), skip_validation=True
+)
 def check(task_id: str) -> Response:
     """What older front ends poll: the picture itself once it is done, before that its progress."""
     try:

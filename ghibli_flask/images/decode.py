@@ -131,15 +131,14 @@ def decode(image: ImageFile, size: Size) -> Image.Image:
         image.load()
         _check_depth(image)
         box: Box = drafted[1] if drafted else (0, 0, *image.size)
-        # Orientation is asked for after loading: a PNG may carry it behind its pixels, and a TIFF was turned by then.
-        orientation = image.getexif().get(Base.Orientation, 1)
+        # Asked for after loading, because a PNG may carry it behind its pixels and a TIFF has been turned by then.
+        turn = _turn(image)
         profile = image.info.get("icc_profile")
         pixels, box = _plain(image, box, size)
         if pixels.size != size:
             pixels = pixels.resize(size, Image.Resampling.LANCZOS, box=box)
         image.close()  # The caller still holds it, and its pixels may be 200 MB.
         pixels = _to_srgb(pixels, profile)
-        turn = _TURNS.get(orientation)
         return pixels if turn is None else pixels.transpose(turn)
 
 
@@ -172,6 +171,14 @@ def _proving() -> Iterator[None]:
         raise NotAPicture from error
 
 
+def _turn(image: ImageFile) -> Image.Transpose | None:
+    """Read from EXIF how to turn a loaded picture; damaged EXIF costs the turn and not the picture."""
+    try:
+        return _TURNS.get(image.getexif().get(Base.Orientation, 1))
+    except Exception:  # As many types as in `_proving`.
+        return None
+
+
 def _check_depth(image: Image.Image) -> None:
     if image.mode not in _MODES_KEPT | _MODES_16_BIT | _MODES_CONVERTED:
         raise NotAPicture
@@ -183,7 +190,7 @@ def _check_depth(image: Image.Image) -> None:
 
 
 def _plain(image: Image.Image, box: Box, size: Size) -> tuple[Image.Image, Box]:
-    """Bring a loaded picture to L, RGB or CMYK with 8 bits, flattened on white, and to about twice `size` at most.
+    """Bring a loaded picture to L, RGB or CMYK with 8 bits, flattened on white, and to three times `size` at most.
 
     It works through bands of rows, so that a large picture with transparency never exists twice. Returns the
     pixels and `box` in their coordinates.

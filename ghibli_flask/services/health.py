@@ -60,6 +60,7 @@ def checks() -> dict[str, bool]:
     results["redis"] = _redis_answers()
     results["workers"] = results["redis"] and _has_worker(queueing.paint_queue())
     results["maintenance_worker"] = results["redis"] and _has_worker(queueing.maintenance_queue())
+    results["scheduler"] = results["redis"] and _scheduler_lives()
     results["sweep"] = results["database"] and _sweep_is_recent()
     results["engines"] = bool(runtime().settings.engines)
     return results
@@ -94,6 +95,13 @@ def _redis_answers() -> bool:
 def _has_worker(queue: Any) -> bool:
     try:
         return Worker.count(queue=queue) > 0
+    except RedisError:
+        return False
+
+
+def _scheduler_lives() -> bool:
+    try:
+        return queueing.scheduler_lives()
     except RedisError:
         return False
 

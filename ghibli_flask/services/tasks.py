@@ -307,7 +307,7 @@ def remove(public_id: str, guest: Guest) -> None:
     """Delete a task with its files, cancelling it first when it is live; the row stays as an empty tombstone."""
     task = end_from_outside(owned(public_id, guest), Ending(Outcome.CANCELLED))
     transaction(lambda session: _bury(session, task.id))
-    status.forget(public_id)
+    status.bury(public_id)
 
 
 def _bury(session: Session, task_id: int) -> None:

@@ -156,10 +156,10 @@ class Session(SpaceClient):
         event_id = self._job.communicator.event_id if self._job else None
         if event_id and not self.answer.done():
             self._cancel(event_id)
-        if self._socket:
+        if stream := self._socket:
             # Closing would not wake a thread that reads from this socket; shutting it down does.
             with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+                stream.shutdown(socket.SHUT_RDWR)
         if not self._job:
             self.close()
 

@@ -89,6 +89,8 @@ def palette(look_name: str, near_people: bool, lamps_from: float) -> Array:
     light = look.black + (look.white - look.black) * (t + 0.10 * (smoothstep(0, 1, t) - t))
     # Opened shadows suit walls and trees; a person keeps the tone of their skin, be it dark or light.
     own_tone = np.maximum(0.45, 0.95 * skin) if near_people else 0.40 * skin
+    # A deep red that is made lighter turns neon.
+    own_tone = np.maximum(own_tone, 0.75 * _bump(hue, 22, 32) * smoothstep(0.09, 0.14, chroma))
     light = light + own_tone * (source_light - light)
     saturation = 1 + (look.saturation - 1) * (0.5 if near_people else 1.0)
     graded = chroma * (1 + (saturation - 1) * (1 - 0.75 * skin) * smoothstep(0, 0.06, chroma))
@@ -124,7 +126,7 @@ def _greens(hue: Array, graded: Array, light: Array, chroma: Array, amount: floa
     """Leaves in the shade turn blue-green, leaves in the light yellow-green: the mark of a painted meadow."""
     weight = smoothstep(86, 108, hue) * (1 - smoothstep(162, 186, hue)) * amount
     # Pale yellowish greens are stone and sand; they count as leaves only when they are strong.
-    least = 0.014 + 0.040 * (1 - smoothstep(95, 125, hue))
+    least = 0.014 + 0.026 * (1 - smoothstep(92, 112, hue))
     weight = weight * smoothstep(0.0, 0.031, chroma - least)
     levels = (0.15, 0.35, 0.55, 0.72, 0.88)
     wished_hue = np.interp(light, levels, (168, 156, 141, 127, 114))

@@ -56,7 +56,7 @@ def find_sky(rgb: Array, skin_share: float) -> Sky:
     if not found.any():
         return nothing
     found |= blue & _above_horizon(found)
-    found |= _rim(small, found)
+    found |= _rim(small, found) | _cloud_edges(small, found)
     share = float(found.mean())
     blue_share = float((blue & found).sum() / found.sum())
     pink_share = float(((pink | yellow) & found).sum() / found.sum())
@@ -100,6 +100,15 @@ def _rim(small: Array, found: Array) -> Array:
     near = cv2.dilate(sky, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))) > 0
     average = np.dstack([_average_inside(plane, sky, 6.0) for plane in cv2.split(small)])
     return near & (np.abs(small - average).max(axis=2) < 0.10)
+
+
+def _cloud_edges(small: Array, found: Array) -> Array:
+    """Blue or pale gaps between two pieces of sky: the hard edge of a cloud is not smooth either."""
+    closed = cv2.morphologyEx(
+        found.astype(np.uint8), cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
+    )
+    red, _, blue = cv2.split(small)
+    return (closed > 0) & ((blue > red + 0.04) | (small.min(axis=2) > 0.6))
 
 
 def _above_horizon(found: Array) -> Array:

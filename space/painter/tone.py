@@ -39,8 +39,8 @@ def _lift(rgb: Array, base: Array, gamma: float) -> Array:
             deep = min(one, level / np.float32(0.30))
             lifted = (
                 level**gamma
-                + np.float32(0.22) * level * (one - t * t * (np.float32(3) - np.float32(2) * t))
-                + np.float32(0.03) * (one - deep * deep * (np.float32(3) - np.float32(2) * deep))
+                + np.float32(0.17) * level * (one - t * t * (np.float32(3) - np.float32(2) * t))
+                + np.float32(0.02) * (one - deep * deep * (np.float32(3) - np.float32(2) * deep))
             )
             gain = (lifted + np.float32(0.02)) / (level + np.float32(0.02))
             for c in range(3):

@@ -3,12 +3,13 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -307,42 +308,69 @@ def test_a_space_that_never_answers(engine_for: MakeEngine) -> None:
         assert silent.visits == 1
 
 
-def test_killed_in_the_middle(tmp_path: Path, engine_for: MakeEngine) -> None:
+class Mortal:
+    """A Space of the test's own, which may be killed and started again on the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.space = start_space(folder, "gallery.py", ELSEWHERE="")
+        self.space.wait_until_ready()
+
+    def start_again(self, *arguments: str) -> None:
+        """Kill what runs and start anew."""
+        self.space.kill()
+        self.space = start_space(self.folder, "gallery.py", *arguments, port=self.space.port, ELSEWHERE="")
+        self.space.wait_until_ready()
+
+
+@pytest.fixture
+def mortal(tmp_path: Path, engine_for: MakeEngine) -> Iterator[Mortal]:
+    """A Space that dies with the test, before the engines' threads are counted."""
+    mortal = Mortal(tmp_path)
+    yield mortal
+    mortal.space.kill()
+
+
+def test_killed_in_the_middle(mortal: Mortal, engine_for: MakeEngine) -> None:
     """A Space that dies while it paints is known within two seconds, and the same engine paints when it is back."""
-    space = start_space(tmp_path, "gallery.py", ELSEWHERE="")
-    try:
-        space.wait_until_ready()
-        engine = engine_for(space.url, "/slow")
-        with ThreadPoolExecutor(1) as pool:
-            call = pool.submit(paint, engine, seed=100)
-            assert eventually(lambda: bool(calls(space)["started"]))
-            space.kill()
-            killed_at = time.monotonic()
-            with pytest.raises(EngineBroken):
-                call.result()
-            assert time.monotonic() - killed_at < 2.0
+    engine = engine_for(mortal.space.url, "/slow")
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(paint, engine, seed=100)
+        assert eventually(lambda: bool(calls(mortal.space)["started"]))
+        mortal.space.kill()
+        killed_at = time.monotonic()
         with pytest.raises(EngineBroken):
-            paint(engine)
-        space = start_space(tmp_path, "gallery.py", port=space.port, ELSEWHERE="")
-        space.wait_until_ready()
-        assert paint(engine, seed=0)
-    finally:
-        space.kill()
+            call.result()
+        assert time.monotonic() - killed_at < 2.0
+    with pytest.raises(EngineBroken):
+        paint(engine)
+    mortal.start_again()
+    assert paint(engine, seed=0)
 
 
-def test_rebuilt_with_other_functions(tmp_path: Path, engine_for: MakeEngine) -> None:
+def test_frozen_in_the_middle(mortal: Mortal, engine_for: MakeEngine) -> None:
+    """A Space that falls silent, before the first event or after it, costs the deadline and two seconds at most."""
+    engine = engine_for(mortal.space.url, "/slow")
+    began_at = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(paint, engine, seed=100, seconds=1.5)
+        assert eventually(lambda: bool(calls(mortal.space)["started"]))
+        mortal.space.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(DeadlinePassed):
+            call.result()
+    assert time.monotonic() - began_at < 3.5
+    began_at = time.monotonic()
+    with pytest.raises(DeadlinePassed):
+        paint(engine, seconds=0.5)
+    assert time.monotonic() - began_at < 2.5
+
+
+def test_rebuilt_with_other_functions(mortal: Mortal, engine_for: MakeEngine) -> None:
     """A Space that came back with its functions renumbered is read again, and the call is painted."""
-    space = start_space(tmp_path, "gallery.py", ELSEWHERE="")
-    try:
-        space.wait_until_ready()
-        engine = engine_for(space.url, "/six")
-        assert paint(engine)
-        space.kill()
-        space = start_space(tmp_path, "gallery.py", "--rebuilt", port=space.port, ELSEWHERE="")
-        space.wait_until_ready()
-        assert paint(engine)
-    finally:
-        space.kill()
+    engine = engine_for(mortal.space.url, "/six")
+    assert paint(engine)
+    mortal.start_again("--rebuilt")
+    assert paint(engine)
 
 
 @pytest.mark.parametrize(

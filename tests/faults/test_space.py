@@ -9,6 +9,7 @@ from ghibli_flask.clock import FixedClock
 from ghibli_flask.errors import TASK_FAILURES
 from tests.engines.conftest import RunningSpace, start_space
 from tests.faults.conftest import (
+    MOODS,
     TOKEN_LIKE,
     Visitor,
     assert_nothing_left,
@@ -122,15 +123,15 @@ def test_dying_in_the_middle(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """A Space that dies while it paints fails the order soon after, and the try is back."""
-    space = start_space(tmp_path_factory.mktemp("mortal"), "gallery.py", ELSEWHERE="")
+    space = start_space(tmp_path_factory.mktemp("mortal"), str(MOODS))
     try:
         space.wait_until_ready()
         task_id = visitor.order(prompt="mortal", seed=300)
-        app = painter(space, "/slow")
-        with meanwhile(lambda: paint_waiting(app)):
+        app = painter(space, "/patient")
+        with meanwhile(lambda: paint_waiting(app)) as painting:
             wait_for_call(space, "mortal")
             space.kill()
-            seconds, _ = seconds_of(lambda: None)
+            seconds, _ = seconds_of(painting.join)
     finally:
         space.kill()
     assert seconds < 10
@@ -159,7 +160,7 @@ def test_quota(web: Flask, visitor: Visitor, painter: Painter, moods: RunningSpa
     assert_nothing_left(web, clock)
 
 
-def test_busy_then_free(web: Flask, visitor: Visitor, painter: Painter, gallery: RunningSpace, clock: FixedClock) -> None:
+def test_ordering_again_after_a_failure(web: Flask, visitor: Visitor, painter: Painter, gallery: RunningSpace, clock: FixedClock) -> None:
     """An order that failed may be sent again at once: it is a new task and it is painted."""
     failed = visitor.order(7)
     paint_waiting(painter())

@@ -74,6 +74,18 @@ def test_heif_is_turned_by_its_own_box_alone() -> None:
     assert_upright(normalise(data.replace(b"irot\x03", b"irot\x00")).data)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP"])
+def test_damaged_exif_costs_no_picture(format_name: str) -> None:
+    """A picture whose EXIF is rubbish, as editors leave it behind, is kept as its pixels stand."""
+    for rubbish in (
+        b"Exif\0\0rubbish rubbish rubbish",
+        b"Exif\0\0MM\0*\xff\xff\xff\xff",
+        b"Exif\0\0II*\0\x08\0\0\0\x09\0",
+    ):
+        assert_upright(normalise(encoded(corners(), format_name, exif=rubbish)).data)
+
+
 def test_a_png_that_tells_its_orientation_behind_the_pixels() -> None:
     """An eXIf chunk after the image data is honoured too."""
     data = encoded(held(6), "PNG")

@@ -131,7 +131,7 @@ def test_busy_when_every_core_is_decoding(monkeypatch: pytest.MonkeyPatch) -> No
         started = time.monotonic()
         with pytest.raises(Busy) as refused:
             normalise(data)
-        assert 4.9 < time.monotonic() - started < 7
+        assert 4.9 < time.monotonic() - started < 25
     assert refused.value.retry_after == 5
     assert normalise(data).width == 96
 

