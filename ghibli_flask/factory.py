@@ -13,7 +13,7 @@ from whitenoise import WhiteNoise
 from ghibli_flask import models
 from ghibli_flask.api.meta import meta
 from ghibli_flask.api.orders import orders
-from ghibli_flask.api.pictures import pictures
+from ghibli_flask.api.pictures import picture_routes
 from ghibli_flask.api.status import polling
 from ghibli_flask.cli.tasks import tasks_cli
 from ghibli_flask.clock import Clock
@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
         install_security(app)
     install_visitors(app)
     install_error_handlers(app)
-    for blueprint in (meta, orders, polling, pictures, visitor):
+    for blueprint in (meta, orders, polling, picture_routes, visitor):
         app.register_blueprint(blueprint)
     app.cli.add_command(tasks_cli)
     _wrap(app, settings, static_path)

@@ -86,7 +86,8 @@ class Settings(BaseSettings):
     guest_daily_limit_per_address: int = Field(15, ge=0)
     orders_per_minute: int = Field(60, ge=0)
     max_upload_mb: int = Field(50, ge=1, le=500)
-    max_image_pixels: int = Field(50_000_000, ge=65_536)
+    # Beyond 89 million pixels Pillow warns by itself, so more cannot be promised.
+    max_image_pixels: int = Field(50_000_000, ge=65_536, le=89_000_000)
 
     progress_update_interval: int = Field(2000, ge=100, le=60_000)
     max_retry_attempts: int = Field(3, ge=1, le=20)

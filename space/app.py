@@ -18,19 +18,41 @@ import threading
 import uuid
 from pathlib import Path
 
+
+def _private_temporary_folder() -> str:
+    """A new folder of our own, so that all of it can be removed at the end."""
+    parent = os.environ.get("GRADIO_TEMP_DIR")
+    if parent:
+        Path(parent).mkdir(parents=True, exist_ok=True)
+    return tempfile.mkdtemp(prefix="painter-", dir=parent)
+
+
+def _compiled_code_folder() -> str:
+    """Where Numba keeps compiled code between starts: the user's cache, or a temporary folder if that is read-only."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "painter"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return str(Path(tempfile.gettempdir()) / "painter-compiled")
+    return str(cache)
+
+
 # Gradio reads these while it is imported, and Numba while the painter is.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="painter-", dir=os.environ.get("GRADIO_TEMP_DIR"))
-os.environ.setdefault("NUMBA_CACHE_DIR", str(Path.home() / ".cache" / "painter"))
+os.environ["GRADIO_TEMP_DIR"] = _private_temporary_folder()
+os.environ.setdefault("NUMBA_CACHE_DIR", _compiled_code_folder())
 
 import gradio as gr
 import numpy as np
 from painter.paint import LOOK_NAMES, paint
 from painter.photo import cover_crop, to_srgb
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 SMALLEST_SIDE, LARGEST_SIDE = 256, 1024
 """Pixels: the range of the two size sliders."""
+SMALLEST_PHOTO = 16
+"""Pixels: photographs with a shorter side are refused."""
+UNREADABLE = "This file is not a picture that can be read."
 MOST_PIXELS = 64_000_000
 """Photographs with more pixels are refused before they are decoded (a decompression bomb costs memory)."""
 WEBP_QUALITY = 92
@@ -73,29 +95,44 @@ class Easel:
 easel = Easel()
 
 
+def refused(sentence: str) -> gr.Error:
+    """An error whose sentence is meant for the caller; it is no fault, so the log gets no traceback."""
+    return gr.Error(sentence, print_exception=False)
+
+
+class PhotoInput(gr.Image):
+    """Gradio's image input, but a file that is no picture is refused with a sentence instead of an internal error."""
+
+    def preprocess(self, payload: object) -> object:
+        try:
+            return super().preprocess(payload)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise refused(UNREADABLE) from error
+
+
 def open_photo(path: str | None) -> Image.Image:
     """The uploaded photograph as an upright sRGB picture without transparency.
 
     Raises gr.Error with a sentence for people when there is no picture, or when it cannot be used.
     """
     if path is None:
-        raise gr.Error("There is no picture. Please choose a photograph first.")
+        raise refused("There is no picture. Please choose a photograph first.")
     try:
         with Image.open(path) as photo:
             if photo.width * photo.height > MOST_PIXELS:
-                raise gr.Error(f"The picture is too large: at most {MOST_PIXELS // 1_000_000} megapixels, please.")
-            if min(photo.size) < 16:
-                raise gr.Error("The picture is too small: each side needs at least 16 pixels.")
+                raise refused(f"The picture is too large: at most {MOST_PIXELS // 1_000_000} megapixels, please.")
+            if min(photo.size) < SMALLEST_PHOTO:
+                raise refused(f"The picture is too small: each side needs at least {SMALLEST_PHOTO} pixels.")
             return to_srgb(photo)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise gr.Error("This file is not a picture that can be read.") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise refused(UNREADABLE) from error
 
 
-def whole_seed(seed: float | None) -> int:
-    """The seed as an integer; gr.Error when it is missing or not whole."""
-    if seed is None or not np.isfinite(seed) or seed != int(seed):
-        raise gr.Error("The seed must be a whole number.")
-    return int(seed)
+def whole_number(value: float | None, name: str) -> int:
+    """The value as an integer; gr.Error when it is missing or not whole."""
+    if value is None or not np.isfinite(value) or value != int(value):
+        raise refused(f"The {name} must be a whole number.")
+    return int(value)
 
 
 def single_condition_generate_image(
@@ -116,10 +153,11 @@ def single_condition_generate_image(
     """
     look = STYLES.get(control_type)
     if look is None:
-        raise gr.Error(f"The style must be one of: {', '.join(STYLES)}.")
-    seed = whole_seed(seed)
-    photo = cover_crop(open_photo(spatial_img), int(width), int(height))
-    painted = easel.paint(np.asarray(photo), look, seed, progress)
+        raise refused(f"The style must be one of: {', '.join(STYLES)}.")
+    size = whole_number(width, "width"), whole_number(height, "height")
+    strokes = whole_number(seed, "seed")
+    photo = cover_crop(open_photo(spatial_img), *size)
+    painted = easel.paint(np.asarray(photo), look, strokes, progress)
     target = Path(os.environ["GRADIO_TEMP_DIR"]) / uuid.uuid4().hex / "painted.webp"
     target.parent.mkdir()
     Image.fromarray(painted).save(target, quality=WEBP_QUALITY, method=2)
@@ -146,12 +184,12 @@ def build() -> gr.Blocks:
         gr.Markdown(ABOUT)
         with gr.Row():
             with gr.Column():
-                spatial_img = gr.Image(
+                spatial_img = PhotoInput(
                     type="filepath", image_mode=None, label="Photograph", sources=["upload", "clipboard"]
                 )
                 control_type = gr.Dropdown(list(STYLES), value="Ghibli", label="Style")
-                height = gr.Slider(SMALLEST_SIDE, LARGEST_SIDE, value=768, step=16, precision=0, label="Height")
-                width = gr.Slider(SMALLEST_SIDE, LARGEST_SIDE, value=768, step=16, precision=0, label="Width")
+                height = gr.Slider(SMALLEST_SIDE, LARGEST_SIDE, value=768, step=16, label="Height")
+                width = gr.Slider(SMALLEST_SIDE, LARGEST_SIDE, value=768, step=16, label="Width")
                 seed = gr.Number(value=42, label="Seed", info="The same number places the same brush strokes.")
                 prompt = gr.Textbox(value=DEFAULT_PROMPT, label="Prompt", visible=False)
                 use_zero_init = gr.Checkbox(value=False, label="Use zero init", visible=False)

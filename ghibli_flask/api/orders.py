@@ -9,7 +9,7 @@ from ghibli_flask.engine_catalogue import Mode
 from ghibli_flask.errors import FieldError, InvalidFields, NotFound, _
 from ghibli_flask.schemas import AcceptedOrder, OrderFields, OrderForm, OrderJSON, Problem, RetryJSON, spec, task_answer
 from ghibli_flask.security import orders_limit
-from ghibli_flask.services import allowances, progress, tasks, uploads
+from ghibli_flask.services import allowances, pictures, progress, tasks, uploads
 from ghibli_flask.services.allowances import Guest
 from ghibli_flask.services.tasks import Order, Submission
 from ghibli_flask.visitors import current_guest
@@ -118,7 +118,7 @@ def _photo(fields: OrderFields, guest: Guest) -> bytes | None:
     if fields.image_base64:
         return uploads.from_base64(fields.image_base64)
     if fields.image_url:
-        return tasks.photo_behind(fields.image_url, guest)
+        return pictures.photo_behind(fields.image_url, guest)
     return None
 
 

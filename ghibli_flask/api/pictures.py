@@ -11,37 +11,37 @@ from spectree import Response as Answers
 
 from ghibli_flask.images import thumbnail
 from ghibli_flask.schemas import ImageQuery, Problem, spec
-from ghibli_flask.services import files, tasks
+from ghibli_flask.services import files, pictures
 from ghibli_flask.visitors import current_guest
 
-pictures = Blueprint("pictures", __name__)
+picture_routes = Blueprint("pictures", __name__)
 
 CONTENT_TYPES = {".jpg": "image/jpeg", ".webp": "image/webp", ".png": "image/png"}
 SENT = Answers("HTTP_200", "HTTP_206", "HTTP_304", "HTTP_416", HTTP_403=Problem, HTTP_404=Problem)
 TAGS = ("Pictures",)
 
 
-@pictures.get("/api/image/<task_id>")
+@picture_routes.get("/api/image/<task_id>")
 @spec.validate(query=ImageQuery, resp=SENT, tags=TAGS, skip_validation=False)
 def image(task_id: str) -> Response:
     """The finished picture."""
-    file = tasks.result_file(task_id, current_guest())
+    file = pictures.result_file(task_id, current_guest())
     return picture_response(files.read(file), file.key, _download_name(task_id))
 
 
-@pictures.get("/api/image/<task_id>/thumbnail")
+@picture_routes.get("/api/image/<task_id>/thumbnail")
 @spec.validate(resp=SENT, tags=TAGS)
 def image_thumbnail(task_id: str) -> Response:
     """The finished picture at 480 px."""
-    file = tasks.result_file(task_id, current_guest())
+    file = pictures.result_file(task_id, current_guest())
     return picture_response(thumbnail(files.read(file)).data, f"{file.key}.webp")
 
 
-@pictures.get("/api/image/<task_id>/original")
+@picture_routes.get("/api/image/<task_id>/original")
 @spec.validate(query=ImageQuery, resp=SENT, tags=TAGS)
 def image_original(task_id: str) -> Response:
     """The photograph as it was taken in: upright and without its metadata; for its owner alone."""
-    file = tasks.source_file(task_id, current_guest())
+    file = pictures.source_file(task_id, current_guest())
     return picture_response(files.read(file), file.key, _download_name(f"{task_id}-original"))
 
 

@@ -11,7 +11,7 @@ from spectree import Response as Answers
 from ghibli_flask.api.pictures import picture_response
 from ghibli_flask.errors import NotFound
 from ghibli_flask.schemas import OlderProgress, PollQuery, Problem, TaskAnswer, failure_text, spec, task_answer
-from ghibli_flask.services import files, progress, tasks
+from ghibli_flask.services import files, pictures, progress
 from ghibli_flask.task_states import TaskState
 from ghibli_flask.visitors import current_guest
 
@@ -55,7 +55,7 @@ def check(task_id: str) -> Response:
 
 def _older_answer(task_id: str, view: progress.TaskView) -> Response:
     if view.state is TaskState.COMPLETED:
-        file = tasks.result_file(task_id, current_guest())
+        file = pictures.result_file(task_id, current_guest())
         return picture_response(files.read(file), file.key)
     if view.state.is_terminal:
         error = failure_text(view) or view.state.value

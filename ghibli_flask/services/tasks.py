@@ -246,25 +246,8 @@ def is_owner(task: ImageTask, guest: Guest) -> bool:
     return task.owner is None or task.owner == guest.owner
 
 
-def result_file(public_id: str, guest: Guest) -> StoredFile:
-    """Where the finished picture lies. A returned original follows the access rule of the original."""
-    task = progress.look_up(public_id)
-    if task.result_store is None or task.result_key is None:
-        raise NotFound
-    if task.outcome == Outcome.ORIGINAL and task.owner is not None and task.owner != guest.owner:
-        raise Forbidden
-    return StoredFile(task.result_store, task.result_key)
-
-
-def source_file(public_id: str, guest: Guest) -> StoredFile:
-    """Where the photograph lies, for its owner alone; a task without owner shows it to nobody."""
-    task = progress.look_up(public_id)
-    if task.owner is None or task.owner != guest.owner:
-        raise Forbidden
-    return _source_of(task)
-
-
-def _source_of(task: ImageTask) -> StoredFile:
+def source_of(task: ImageTask) -> StoredFile:
+    """Where the photograph of a task lies; raises SourceGone when it is no longer kept."""
     if task.source_store is None or task.source_key is None:
         raise SourceGone
     return StoredFile(task.source_store, task.source_key)
@@ -279,7 +262,7 @@ def retry(public_id: str, guest: Guest, style: str | None = None, idempotency_ke
             retry_after=3600,
         )
     try:
-        photo = files.read(_source_of(task))
+        photo = files.read(source_of(task))
     except NotFound as error:
         raise SourceGone from error
     order = Order(
@@ -422,20 +405,3 @@ def _late_cancels_today(session: Session, payer: str) -> int:
         )
         or 0
     )
-
-
-def photo_behind(address: str, guest: Guest) -> bytes:
-    """The bytes behind an address of one of the caller's own pictures, resolved without any fetch; else NotFound."""
-    path = address.removeprefix(runtime().settings.public_url)
-    parts = path.strip("/").split("/")
-    if not path.startswith("/") or parts[:2] != ["api", "image"] or len(parts) not in {3, 4}:
-        raise NotFound
-    try:
-        if len(parts) == 4 and parts[3] == "original":
-            return files.read(source_file(parts[2], guest))
-        task = owned(parts[2], guest)
-    except Forbidden as error:
-        raise NotFound from error
-    if len(parts) == 4 or task.result_store is None or task.result_key is None or task.owner is None:
-        raise NotFound
-    return files.read(StoredFile(task.result_store, task.result_key))

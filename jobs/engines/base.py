@@ -144,7 +144,8 @@ class Engine(Protocol):
     ) -> bytes:
         """Make the picture and return its bytes, in whatever format the engine gives; they are not yet proven.
 
-        `on_news` and `is_cancelled` are called from the calling thread. Raises EngineError's children only, and
+        `on_news` and `is_cancelled` are called from the calling thread; what they raise ends the call and passes
+        through. Otherwise raises EngineError's children only (OSError when a temporary file cannot be written), and
         returns or raises at the deadline, give or take two seconds.
         """
         ...

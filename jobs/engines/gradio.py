@@ -128,15 +128,19 @@ class GradioEngine:
                 session.start(self.api_name, arguments)
                 session.answer.add_done_callback(inbox.finish)
                 call.wait(inbox)
-                return session.answer.result()
-            except EngineError:
-                raise
-            except (Exception, CancelledError) as error:
-                # The original may carry headers or a whole answer: only its masked text travels on.
-                cause = session.cut_by or error if isinstance(error, CancelledError) else error
-                raise engine_error(cause, token) from None
+                return _outcome(session, token)
             finally:
                 session.end()
+
+
+def _outcome(session: Session, token: str | None) -> object:
+    """What the endpoint returned, or the EngineError for what went wrong."""
+    try:
+        return session.answer.result()
+    except (Exception, CancelledError) as error:
+        # The original may carry headers or a whole answer: only its masked text travels on.
+        cause = session.cut_by or error if isinstance(error, CancelledError) else error
+        raise engine_error(cause, token) from None
 
 
 class _Call:

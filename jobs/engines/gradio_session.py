@@ -145,10 +145,14 @@ class Session(SpaceClient):
         return self._known._info  # type: ignore[no-any-return]
 
     def start(self, api_name: str, arguments: dict[str, Any]) -> None:
-        """Upload what has to be uploaded and join the queue, in the background."""
-        self._fn_index = self._infer_fn_index(api_name, None)
-        self._job = self.submit(api_name=api_name, **arguments)
-        self._job.future.add_done_callback(self._take_over)
+        """Upload what has to be uploaded and join the queue, in the background. What fails becomes the answer."""
+        try:
+            self._fn_index = self._infer_fn_index(api_name, None)
+            self._job = self.submit(api_name=api_name, **arguments)
+        except Exception as error:
+            self.answer.set_exception(error)
+        else:
+            self._job.future.add_done_callback(self._take_over)
 
     def end(self) -> None:
         """Leave nothing behind: a call that still runs is cancelled in the Space, the stream is closed."""

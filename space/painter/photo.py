@@ -10,6 +10,8 @@ from PIL import Image, ImageCms, ImageOps
 def to_srgb(photo: Image.Image) -> Image.Image:
     """The photograph upright, in sRGB, transparency laid on white. Raises OSError when it is truncated."""
     photo = ImageOps.exif_transpose(photo)
+    if photo.mode.startswith("I"):
+        photo = photo.convert("I").point(lambda value: value / 256).convert("L")  # 16 bits a pixel
     profile = photo.info.get("icc_profile")
     if "A" in photo.getbands() or "transparency" in photo.info:
         photo = photo.convert("RGBA")

@@ -270,6 +270,18 @@ def test_cancelled_before_it_began(gallery: RunningSpace, engine_for: MakeEngine
     assert news == []
 
 
+def test_an_error_of_the_callers_own(gallery: RunningSpace, engine_for: MakeEngine) -> None:
+    """What the caller's own functions raise ends the call and is not taken for an error of the engine."""
+
+    def no_longer_mine() -> bool:
+        if "disowned" in calls(gallery)["started"]:
+            raise KeyError("no longer mine")
+        return False
+
+    with pytest.raises(KeyError, match="no longer mine"):
+        paint(engine_for(gallery.url, "/slow"), seed=20, prompt="disowned", is_cancelled=no_longer_mine)
+
+
 def test_a_full_queue(narrow: RunningSpace, engine_for: MakeEngine) -> None:
     """A Space that lets nobody wait is busy, and those whom it took are painted."""
     engine = engine_for(narrow.url, "/slow")

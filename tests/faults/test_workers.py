@@ -1,0 +1,231 @@
+"""Workers on their bad day: killed, frozen, told to stop, or painting what nobody wants any more."""
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from ghibli_flask.clock import FixedClock
+from ghibli_flask.services import files, runs, tasks
+from ghibli_flask.services.tasks import Ending
+from ghibli_flask.task_states import Outcome
+from jobs import paint as paint_module
+from scripts.processes import wait_until
+from tests.engines.conftest import RunningSpace
+from tests.faults.conftest import (
+    Visitor,
+    WorkerProcess,
+    assert_nothing_left,
+    calls,
+    meanwhile,
+    paint_waiting,
+    photo,
+    row,
+    running_rings,
+    seconds_of,
+    stored_files,
+    sweep,
+    sweep_after_silence,
+    tries_used,
+    wait_for_call,
+)
+
+Painter = Callable[..., Flask]
+StartWorker = Callable[..., WorkerProcess]
+INTERRUPTED = "The painting was interrupted more than once. Your try has come back."
+
+
+def test_killed_once(
+    web: Flask,
+    visitor: Visitor,
+    painter: Painter,
+    worker_process: StartWorker,
+    moods: RunningSpace,
+    gallery: RunningSpace,
+    clock: FixedClock,
+) -> None:
+    """An order whose worker is killed while painting is queued again once its heartbeat is old, and painted."""
+    task_id = visitor.order(prompt="killed once", seed=300)
+    worker = worker_process(moods, "/patient")
+    wait_for_call(moods, "killed once")
+    worker.kill()
+    assert visitor.poll(task_id)["status"] == "PROCESSING"
+    assert sweep(web).requeued == 0, "A heartbeat of a moment ago is no sign of death."
+
+    assert sweep_after_silence(web, clock).requeued == 1
+    told = visitor.poll(task_id)
+    assert (told["status"], told["progress"], told["stage"]) == ("PENDING", 0, "queued")
+    assert sweep(web).requeued == 0
+    paint_waiting(painter(gallery))
+    told = visitor.poll(task_id)
+    assert (told["status"], told["refunded"], told["attempt"]) == ("SUCCESS", False, 3)
+    assert row(web, task_id).deaths == 1
+    assert tries_used(web) == [1, 1]
+    assert_nothing_left(web, clock)
+
+
+def test_killed_twice(
+    web: Flask, visitor: Visitor, worker_process: StartWorker, moods: RunningSpace, clock: FixedClock
+) -> None:
+    """An order that loses two workers has failed: it is given back and not tried a third time."""
+    task_id = visitor.order(prompt="killed twice", seed=300)
+    for _death in range(2):
+        before = calls(moods, "started", "killed twice")
+        worker = worker_process(moods, "/patient")
+        assert wait_until(lambda before=before: calls(moods, "started", "killed twice") > before, 20)
+        worker.kill()
+        sweep_after_silence(web, clock)
+    told = visitor.poll(task_id)
+    assert (told["status"], told["code"], told["refunded"]) == ("FAILED", "interrupted", True)
+    assert told["error"] == INTERRUPTED
+    assert tries_used(web) == [0, 0]
+    clock.advance(seconds=31)
+    assert sweep(web).rung == 0
+    # The folder of the last dead worker goes when the next one starts.
+    worker_process(moods, "/patient").terminate()
+    assert_nothing_left(web, clock)
+
+
+def test_frozen_and_woken(
+    web: Flask,
+    visitor: Visitor,
+    painter: Painter,
+    worker_process: StartWorker,
+    moods: RunningSpace,
+    gallery: RunningSpace,
+    clock: FixedClock,
+) -> None:
+    """A worker that wakes after another one painted its order drops it: one result, one charge, no second file."""
+    task_id = visitor.order(prompt="frozen", seed=20)
+    worker = worker_process(moods, "/patient")
+    wait_for_call(moods, "frozen")
+    worker.pause()
+    assert sweep_after_silence(web, clock).requeued == 1
+    paint_waiting(painter(gallery))
+    painted = row(web, task_id)
+    assert visitor.poll(task_id)["status"] == "SUCCESS"
+
+    worker.resume()
+    assert wait_until(lambda: running_rings(web) == [], 20), "The woken worker lets go of its ring."
+    assert worker.terminate() == 0
+    now = row(web, task_id)
+    assert (now.status, now.result_key, now.attempt) == ("completed", painted.result_key, painted.attempt)
+    assert tries_used(web) == [1, 1]
+    assert_nothing_left(web, clock)
+    assert stored_files(web) == {now.source_key, now.result_key}
+
+
+def test_a_late_result(
+    each_database: str, web: Flask, visitor: Visitor, painter: Painter, gallery: RunningSpace, clock: FixedClock
+) -> None:
+    """A run that has its picture after the order moved on cannot settle, and its file goes with the next cleanup."""
+    task_id = visitor.order()
+    app = painter(gallery)
+    with app.app_context():
+        late = runs.claim(task_id)
+        result = files.keep(photo(), "results", "jpg")
+    assert sweep_after_silence(web, clock).requeued == 1
+    paint_waiting(app)
+    with app.app_context():
+        paint_module._settle(late, Ending(Outcome.PAINTED, result=result))
+        assert not runs.beat(late, 50, paint_module.Stage.PAINTING, None)
+        assert not runs.hand_back(late)
+        assert not tasks.settle(late.task_id, late.attempt, Ending(Outcome.FAILED, error_code="internal"))
+        assert files.drain() == 1, "At once, not after the hour that a kept file may wait for its row."
+    assert result.key not in stored_files(web)
+    told = visitor.poll(task_id)
+    assert (told["status"], told["refunded"]) == ("SUCCESS", False)
+    assert tries_used(web) == [1, 1]
+    assert_nothing_left(web, clock)
+
+
+def test_warm_stop(
+    web: Flask, visitor: Visitor, worker_process: StartWorker, moods: RunningSpace, clock: FixedClock
+) -> None:
+    """A worker that is told to stop finishes the order in hand, takes no other, and leaves no temporary file."""
+    task_id = visitor.order(1, prompt="in hand", seed=20)
+    worker = worker_process(moods, "/patient")
+    wait_for_call(moods, "in hand")
+    waiting = visitor.order(2, prompt="not begun", seed=20)
+    assert worker.terminate() == 0
+    assert visitor.poll(task_id)["status"] == "SUCCESS"
+    assert visitor.poll(waiting)["status"] == "PENDING"
+    assert calls(moods, "started", "not begun") == 0
+    assert list((Path(web.instance_path) / "tmp").iterdir()) == []
+    assert list((worker.folder / "tmp").rglob("*.jpg")) == []
+    assert running_rings(web) == []
+    visitor.cancel(waiting)
+    assert_nothing_left(web, clock)
+
+
+def test_a_stop_that_takes_too_long(
+    web: Flask,
+    visitor: Visitor,
+    painter: Painter,
+    moods: RunningSpace,
+    gallery: RunningSpace,
+    clock: FixedClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run that outlives the time of a warm stop is handed back, no death is counted, and another worker paints."""
+    monkeypatch.setattr("jobs.process.WARM_STOP_S", 1.0)
+    task_id = visitor.order(prompt="handed back", seed=300)
+    app = painter(moods, "/patient")
+    with meanwhile(lambda: paint_once(app, task_id)):
+        wait_for_call(moods, "handed back")
+        app.extensions["ghibli_painting_process"].stop_warm()
+    wait_for_call(moods, "handed back", "stopped")
+    handed_back = row(web, task_id)
+    assert (handed_back.status, handed_back.handbacks, handed_back.deaths) == ("queued", 1, 0)
+    assert visitor.poll(task_id)["status"] == "PENDING"
+    paint_waiting(painter(gallery))
+    assert visitor.poll(task_id)["status"] == "SUCCESS"
+    assert tries_used(web) == [1, 1]
+    assert_nothing_left(web, clock)
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM])
+def test_placeholder(signal_number: int) -> None:
+    """x"""
+
+
+def test_cancelled_in_the_middle(
+    web: Flask, visitor: Visitor, worker_process: StartWorker, moods: RunningSpace, clock: FixedClock
+) -> None:
+    """A painting that is cancelled half-way is given back, is stopped in the Space, and leaves nothing."""
+    task_id = visitor.order(prompt="given up", seed=300)
+    worker = worker_process(moods, "/patient")
+    wait_for_call(moods, "given up")
+    told = visitor.cancel(task_id).json
+    assert (told["status"], told["refunded"]) == ("CANCELLED", True)
+    assert visitor.cancel(task_id).json["status"] == "CANCELLED", "Twice is no error."
+    assert tries_used(web) == [0, 0]
+    wait_for_call(moods, "given up", "stopped")
+    assert wait_until(lambda: running_rings(web) == [], 10)
+    assert worker.terminate() == 0
+    assert visitor.poll(task_id)["status"] == "CANCELLED"
+    assert_nothing_left(web, clock)
+    assert stored_files(web) == {row(web, task_id).source_key}
+
+
+def test_deleted_in_the_middle(
+    web: Flask, visitor: Visitor, worker_process: StartWorker, moods: RunningSpace, clock: FixedClock
+) -> None:
+    """A painting that is deleted half-way is unknown from then on, and neither photograph nor picture stays."""
+    task_id = visitor.order(prompt="deleted", seed=300)
+    worker = worker_process(moods, "/patient")
+    wait_for_call(moods, "deleted")
+    assert visitor.delete(task_id).status_code == 204
+    for path in (f"/api/poll-task?taskId={task_id}", f"/api/image/{task_id}", f"/api/image/{task_id}/original"):
+        assert visitor.get(path).status_code == 404
+    assert tries_used(web) == [0, 0]
+    wait_for_call(moods, "deleted", "stopped")
+    assert wait_until(lambda: running_rings(web) == [], 10)
+    assert worker.terminate() == 0
+    assert visitor.get(f"/api/poll-task?taskId={task_id}").status_code == 404
+    assert row(web, task_id).prompt == ""
+    assert_nothing_left(web, clock)
+    assert stored_files(web) == set()
