@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass, field
 
 from flask import Flask, current_app
 from tenacity import (
-    RetryCallState,
     Retrying,
     retry_if_exception_type,
-    stop_after_attempt,
     stop_after_delay,
     wait_exponential_jitter,
 )
@@ -38,11 +35,11 @@ from jobs.engines.base import (
 )
 from jobs.process import PaintingProcess, painting_process
 from jobs.pulse import Pulse
+from jobs.retrying import busy_retries
 
 log = logging.getLogger(__name__)
 
 LEFT_FOR_SAVING_S = 30
-LONGEST_PAUSE_S = 30
 SETTLE_FOR_S = 60
 ORIGINAL_NOTE = _("Using original image due to GPU quota exceeded")
 
@@ -147,30 +144,8 @@ def _request(run: Run, source: bytes, shape: Fit) -> PaintRequest:
 
 def _call(engine: Engine, request: PaintRequest, deadline: Deadline, pulse: Pulse) -> bytes:
     """One engine, tried again with growing pauses while it says that it is busy and the deadline allows."""
-    settings = runtime().settings
-
-    def pause(state: RetryCallState) -> float:
-        wait = wait_exponential_jitter(multiplier=settings.retry_delay / 1000, max=LONGEST_PAUSE_S)(state)
-        error = state.outcome.exception() if state.outcome else None
-        named = error.retry_after if isinstance(error, EngineBusy) and error.retry_after else 0
-        return min(max(wait, named), deadline.remaining())
-
-    def wait(seconds: float) -> None:
-        ends = time.monotonic() + seconds
-        while time.monotonic() < ends:
-            if pulse.is_cancelled():
-                raise PaintingCancelled("stopped between two tries")
-            time.sleep(min(0.25, max(0.0, ends - time.monotonic())))
-
-    attempts = Retrying(
-        retry=retry_if_exception_type(EngineBusy),
-        stop=stop_after_attempt(settings.max_retry_attempts) | stop_after_delay(deadline.remaining()),
-        wait=pause,
-        sleep=wait,
-        reraise=True,
-    )
     pulse.enter(Stage.CONNECTING, engine.name)
-    return attempts(
+    return busy_retries(runtime().settings, deadline, pulse.is_cancelled)(
         engine.paint,
         request,
         credential=None,

@@ -11,37 +11,11 @@ files live in a private folder below GRADIO_TEMP_DIR (or the system's) that is r
 from __future__ import annotations
 
 import os
-import shutil
-import signal
-import tempfile
+import sys
 import threading
 import uuid
-from pathlib import Path
 
-
-def _private_temporary_folder() -> str:
-    """A new folder of our own, so that all of it can be removed at the end."""
-    parent = os.environ.get("GRADIO_TEMP_DIR")
-    if parent:
-        Path(parent).mkdir(parents=True, exist_ok=True)
-    return tempfile.mkdtemp(prefix="painter-", dir=parent)
-
-
-def _compiled_code_folder() -> str:
-    """Where Numba keeps compiled code between starts: the user's cache, or a temporary folder if that is read-only."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "painter"
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return str(Path(tempfile.gettempdir()) / "painter-compiled")
-    return str(cache)
-
-
-# Gradio reads these while it is imported, and Numba while the painter is.
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-os.environ["GRADIO_TEMP_DIR"] = _private_temporary_folder()
-os.environ.setdefault("NUMBA_CACHE_DIR", _compiled_code_folder())
-
+import environment  # Before Gradio and the painter: they read it while they are imported.
 import gradio as gr
 import numpy as np
 from painter.paint import LOOK_NAMES, paint
@@ -100,14 +74,21 @@ def refused(sentence: str) -> gr.Error:
     return gr.Error(sentence, print_exception=False)
 
 
-class PhotoInput(gr.Image):
-    """Gradio's image input, but a file that is no picture is refused with a sentence instead of an internal error."""
+def refusing_what_is_no_picture(photo: gr.Image) -> gr.Image:
+    """The same input, but a file that cannot be opened is refused with a sentence instead of an internal error.
 
-    def preprocess(self, payload: object) -> object:
+    The method is replaced on this one object: Gradio takes a subclass for a custom component with its own front end.
+    """
+    preprocess = photo.preprocess
+
+    def preprocess_or_refuse(payload: object) -> object:
         try:
-            return super().preprocess(payload)
+            return preprocess(payload)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise refused(UNREADABLE) from error
+
+    photo.preprocess = preprocess_or_refuse
+    return photo
 
 
 def open_photo(path: str | None) -> Image.Image:
@@ -158,7 +139,7 @@ def single_condition_generate_image(
     strokes = whole_number(seed, "seed")
     photo = cover_crop(open_photo(spatial_img), *size)
     painted = easel.paint(np.asarray(photo), look, strokes, progress)
-    target = Path(os.environ["GRADIO_TEMP_DIR"]) / uuid.uuid4().hex / "painted.webp"
+    target = environment.TEMPORARY / uuid.uuid4().hex / "painted.webp"
     target.parent.mkdir()
     Image.fromarray(painted).save(target, quality=WEBP_QUALITY, method=2)
     return str(target)
@@ -184,9 +165,10 @@ def build() -> gr.Blocks:
         gr.Markdown(ABOUT)
         with gr.Row():
             with gr.Column():
-                spatial_img = PhotoInput(
+                spatial_img = gr.Image(
                     type="filepath", image_mode=None, label="Photograph", sources=["upload", "clipboard"]
                 )
+                refusing_what_is_no_picture(spatial_img)
                 control_type = gr.Dropdown(list(STYLES), value="Ghibli", label="Style")
                 height = gr.Slider(SMALLEST_SIDE, LARGEST_SIDE, value=768, step=16, label="Height")
                 width = gr.Slider(SMALLEST_SIDE, LARGEST_SIDE, value=768, step=16, label="Width")
@@ -209,25 +191,24 @@ def build() -> gr.Blocks:
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT, then stop and leave nothing behind."""
-    stop = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
     page = build()
     threading.Thread(target=easel.warm_up, name="warm-up", daemon=True).start()
-    page.launch(
-        server_name=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
-        server_port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
-        theme=gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
-        prevent_thread_lock=True,
-        show_error=True,
-        ssr_mode=False,
-    )
-    stop.wait()
-    page.close()
-    finished = easel.wait_until_free(seconds=3)
-    shutil.rmtree(os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
-    if not finished:
-        # A render or a compilation is still running in a thread that cannot be interrupted.
+    try:
+        page.launch(
+            server_name=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+            server_port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
+            theme=gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+            prevent_thread_lock=True,
+            show_error=True,
+            ssr_mode=False,
+        )
+        threading.Event().wait()
+    except (KeyboardInterrupt, SystemExit):
+        page.close()
+    if not easel.wait_until_free(seconds=2):
+        # A render or a compilation still runs in a thread that nothing can interrupt.
+        environment.remove_temporary_files()
+        sys.stdout.flush()
         os._exit(0)
 
 

@@ -8,7 +8,7 @@ commits. Nothing here reads `.env`.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,16 @@ def pytest_configure() -> None:
         if not name.startswith(PASSED_ON):
             del os.environ[name]
     loopback_only.install()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skipped test into a failed one: what a test needs is installed, or the tests do not pass."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"Skipping is not allowed: {report.longreprtext}"
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -120,13 +120,14 @@ def test_rank_and_eta(gallery: RunningSpace, engine_for: MakeEngine) -> None:
     """A call that waits in the Space's queue is told its place, and the time left once the Space knows its pace."""
     engine = engine_for(gallery.url, "/one_by_one")
     paint(engine, seed=3)
+    before: list[News] = []
     news: list[News] = []
-    with ThreadPoolExecutor(3) as pool:
-        running = [pool.submit(paint, engine, seed=4) for _ in range(2)]
-        time.sleep(0.3)
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(paint, engine, seed=8, prompt="in work")
+        assert eventually(lambda: "in work" in calls(gallery)["started"])
+        pool.submit(paint, engine, seed=4, news=before)
+        assert eventually(lambda: any(item.rank == 0 for item in before))
         paint(engine, seed=1, news=news)
-        for call in running:
-            call.result()
     waiting = [item for item in news if item.stage == WAITING_FOR_GPU]
     assert (waiting[0].rank, waiting[-1].rank) == (1, 0)
     assert any(item.eta_seconds for item in waiting)

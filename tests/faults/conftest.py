@@ -23,8 +23,10 @@ from ghibli_flask.clock import FixedClock
 from ghibli_flask.database import reading, transaction
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models import Allowance, DiscardedFile, ImageTask
-from ghibli_flask.services import files, repair
+from ghibli_flask.services import files, repair, runs
 from ghibli_flask.services.repair import SweepReport
+from ghibli_flask.services.runs import Run
+from ghibli_flask.task_states import TaskState
 from jobs.worker import PaintingWorker
 from scripts.processes import wait_until
 from tests.engines.conftest import RunningSpace, listening_stranger, start_space
@@ -38,9 +40,9 @@ TOKEN_LIKE = ("hf_secretsecret", "hf_abcdefghijklmnop")
 
 
 def photo(number: int = 0) -> bytes:
-    """A small JPEG; each number gives another picture."""
+    """A small picture; each number gives another one."""
     file = BytesIO()
-    Image.new("RGB", (320, 256), (number % 256, 40 + number // 256, 90)).save(file, "JPEG")
+    Image.new("RGB", (320, 256), (number, 40, 90)).save(file, "PNG")
     return file.getvalue()
 
 
@@ -62,7 +64,7 @@ class Visitor:
     def try_to_order(self, number: int = 0, key: str | None = None, **fields: Any) -> TestResponse:
         """Order a painting of photo(number) and give the answer, whatever it is."""
         headers = self._headers(**({"Idempotency-Key": key} if key else {}))
-        data = {"image": (BytesIO(photo(number)), "photo.jpg"), **fields}
+        data = {"image": (BytesIO(photo(number)), "photo.png"), **fields}
         return self._client.post("/api/generate-image", data=data, headers=headers)
 
     def order(self, number: int = 0, **fields: Any) -> str:
@@ -118,11 +120,11 @@ class BurstWorker(PaintingWorker):
         """The tests' own signal handlers stay."""
 
 
-def paint_waiting(app: Flask) -> None:
-    """Paint everything that waits, as a worker process does, and end."""
+def paint_waiting(app: Flask, most: int | None = None) -> None:
+    """Paint what waits, as a worker process does, and end when the queue is empty or `most` orders were taken."""
     with app.app_context():
         queue = queueing.paint_queue()
-    BurstWorker(app, queue, f"burst-{threading.get_ident()}").work(burst=True, logging_level="WARNING")
+    BurstWorker(app, queue, f"burst-{threading.get_ident()}").work(burst=True, logging_level="WARNING", max_jobs=most)
 
 
 @pytest.fixture
@@ -270,6 +272,13 @@ def edit(app: Flask, task_id: str, **values: Any) -> None:
         transaction(lambda session: session.execute(statement))
 
 
+def claim(app: Flask, task_id: str) -> Run | None:
+    """Take an order off the queue and claim it, as a worker does; None when somebody else was first."""
+    with app.app_context():
+        queueing.unring(task_id, 1)
+        return runs.claim(task_id)
+
+
 def tries_used(app: Flask) -> list[int]:
     """What every browser and every address has used up."""
     with app.app_context(), reading() as session:
@@ -289,7 +298,7 @@ def stored_files(app: Flask) -> set[str]:
 
 
 def assert_nothing_left(app: Flask, clock: FixedClock) -> None:
-    """After the cleanup: no file without a row, no row without its file, no temporary file, no ring in Redis."""
+    """After the cleanup: no file without a row or row without its file, no temporary file, no ring without an order."""
     clock.moment = max(clock.moment, datetime.now(UTC))
     clock.advance(minutes=61)
     with app.app_context():
@@ -298,13 +307,16 @@ def assert_nothing_left(app: Flask, clock: FixedClock) -> None:
             waiting = [entry.key for entry in session.scalars(select(DiscardedFile))]
             tasks = session.scalars(select(ImageTask)).all()
         queue = queueing.paint_queue()
-        rings = runtime().redis.lrange(queue.key, 0, -1) + runtime().redis.lrange(queue.intermediate_queue_key, 0, -1)
+        redis = runtime().redis
+        rings = redis.lrange(queue.key, 0, -1) + redis.lrange(queue.intermediate_queue_key, 0, -1)
     assert waiting == []
     owned = [key for task in tasks for key in (task.source_key, task.result_key) if key]
     assert sorted(owned) == sorted(stored_files(app))
     temporary = Path(app.instance_path) / "tmp"
     assert [path for path in temporary.rglob("*") if path.is_file()] == []
-    assert rings == []
+    assert {ring.decode() for ring in rings} <= {
+        queueing.job_id(task.public_id, task.ring) for task in tasks if task.status == TaskState.QUEUED
+    }
 
 
 def running_rings(app: Flask) -> list[str]:

@@ -67,9 +67,7 @@ def test_away_at_submit(
     assert_nothing_left(web, clock)
 
 
-def test_away_while_the_sweep_runs(
-    web: Flask, visitor: Visitor, redis_server: RedisServer, clock: FixedClock
-) -> None:
+def test_away_while_the_sweep_runs(web: Flask, visitor: Visitor, redis_server: RedisServer, clock: FixedClock) -> None:
     """The sweep needs only the database: with Redis away it still fails and refunds what is late."""
     late, waiting = visitor.order(1), visitor.order(2)
     edit(web, late, deadline_at=clock.now())

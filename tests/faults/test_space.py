@@ -160,7 +160,9 @@ def test_quota(web: Flask, visitor: Visitor, painter: Painter, moods: RunningSpa
     assert_nothing_left(web, clock)
 
 
-def test_ordering_again_after_a_failure(web: Flask, visitor: Visitor, painter: Painter, gallery: RunningSpace, clock: FixedClock) -> None:
+def test_ordering_again_after_a_failure(
+    web: Flask, visitor: Visitor, painter: Painter, gallery: RunningSpace, clock: FixedClock
+) -> None:
     """An order that failed may be sent again at once: it is a new task and it is painted."""
     failed = visitor.order(7)
     paint_waiting(painter())

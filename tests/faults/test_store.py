@@ -16,7 +16,6 @@ from tests.faults.conftest import (
     Visitor,
     assert_nothing_left,
     paint_waiting,
-    photo,
     row,
     stored_files,
     task_count,
@@ -120,16 +119,3 @@ def test_a_file_that_cannot_be_deleted_yet(web: Flask, visitor: Visitor, clock: 
         assert files.drain() == 1
     assert stored_files(web) == set()
     assert_nothing_left(web, clock)
-
-
-def test_repeats_leave_one_photo(web: Flask, visitor: Visitor, clock: FixedClock) -> None:
-    """A second order under a known key is answered by the first, and nothing is kept of it."""
-    first = visitor.order(1, key="one and the same")
-    again = visitor.try_to_order(1, key="one and the same")
-    assert (again.status_code, again.json["taskId"], again.json["duplicate"]) == (200, first, True)
-    other = visitor.try_to_order(2, key="one and the same")
-    assert (other.status_code, other.json["code"]) == (422, "idempotency_mismatch")
-    assert photo(1) != photo(2)
-    assert tries_used(web) == [1, 1]
-    assert_nothing_left(web, clock)
-    assert stored_files(web) == {row(web, first).source_key}

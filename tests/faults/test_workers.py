@@ -1,7 +1,5 @@
 """Workers on their bad day: killed, frozen, told to stop, or painting what nobody wants any more."""
 
-import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +9,7 @@ from flask import Flask
 from ghibli_flask.clock import FixedClock
 from ghibli_flask.services import files, runs, tasks
 from ghibli_flask.services.tasks import Ending
-from ghibli_flask.task_states import Outcome
+from ghibli_flask.task_states import Outcome, Stage
 from jobs import paint as paint_module
 from scripts.processes import wait_until
 from tests.engines.conftest import RunningSpace
@@ -25,7 +23,6 @@ from tests.faults.conftest import (
     photo,
     row,
     running_rings,
-    seconds_of,
     stored_files,
     sweep,
     sweep_after_silence,
@@ -131,7 +128,7 @@ def test_a_late_result(
     paint_waiting(app)
     with app.app_context():
         paint_module._settle(late, Ending(Outcome.PAINTED, result=result))
-        assert not runs.beat(late, 50, paint_module.Stage.PAINTING, None)
+        assert not runs.beat(late, 50, Stage.PAINTING, None)
         assert not runs.hand_back(late)
         assert not tasks.settle(late.task_id, late.attempt, Ending(Outcome.FAILED, error_code="internal"))
         assert files.drain() == 1, "At once, not after the hour that a kept file may wait for its row."
@@ -174,7 +171,7 @@ def test_a_stop_that_takes_too_long(
     monkeypatch.setattr("jobs.process.WARM_STOP_S", 1.0)
     task_id = visitor.order(prompt="handed back", seed=300)
     app = painter(moods, "/patient")
-    with meanwhile(lambda: paint_once(app, task_id)):
+    with meanwhile(lambda: paint_waiting(app, most=1)):
         wait_for_call(moods, "handed back")
         app.extensions["ghibli_painting_process"].stop_warm()
     wait_for_call(moods, "handed back", "stopped")
@@ -185,11 +182,6 @@ def test_a_stop_that_takes_too_long(
     assert visitor.poll(task_id)["status"] == "SUCCESS"
     assert tries_used(web) == [1, 1]
     assert_nothing_left(web, clock)
-
-
-@pytest.mark.parametrize("signal_number", [signal.SIGTERM])
-def test_placeholder(signal_number: int) -> None:
-    """x"""
 
 
 def test_cancelled_in_the_middle(

@@ -16,6 +16,9 @@ from scripts.processes import LOOPBACK, wait_until
 from tests.run.make_run import MakeRun, type_make
 from tests.support.redis_server import RedisServer
 
+# A start takes seconds on an idle machine and may take a minute on one that does other work beside.
+pytestmark = pytest.mark.timeout(400)
+
 EVERYTHING = ("redis-server", "gunicorn", "worker.py", "worker.py maintenance", "worker.py scheduler", "app.py")
 
 

@@ -22,7 +22,8 @@ def copy_checkout(target: Path) -> Path:
         return caches | (LEFT_OUT & set(names) if Path(folder) == ROOT else set())
 
     shutil.copytree(ROOT, target, ignore=left_out, symlinks=True)
-    (ROOT / "instance/numba-cache").mkdir(parents=True, exist_ok=True)
+    for name in (".state", "instance/numba-cache"):
+        (ROOT / name).mkdir(parents=True, exist_ok=True)
     (target / "instance").mkdir()
     for name in SHARED:
         (target / name).symlink_to(ROOT / name)

@@ -1,0 +1,31 @@
+"""Every template compiles, has a title of its own, and is used."""
+
+import re
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from tests.docs.project import CODE, ROOT, name_of
+
+TEMPLATES = sorted((ROOT / "templates").glob("*.html"))
+PAGES = [path for path in TEMPLATES if not path.name.startswith("_")]
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=name_of)
+def test_template_compiles(path: Path, app: Flask) -> None:
+    """A template parses with the filters and extensions that the application has."""
+    app.jinja_env.get_template(path.name)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_page_has_a_title(path: Path, app: Flask) -> None:
+    """Every page fills the title block itself, so that no two tabs look alike by accident."""
+    assert "title" in app.jinja_env.get_template(path.name).blocks
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=name_of)
+def test_template_is_used(path: Path) -> None:
+    """Every template is rendered by a view or taken in by another template."""
+    others = [other.read_text() for other in (*CODE, *TEMPLATES) if other != path]
+    assert any(re.search(rf"""["']{re.escape(path.name)}["']""", text) for text in others)
