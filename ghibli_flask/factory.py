@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
         install_security(app)
     install_visitors(app)
     install_error_handlers(app)
-    for blueprint in (meta, orders, polling, picture_routes, visitor):
+    for blueprint in (orders, polling, picture_routes, meta, visitor):
         app.register_blueprint(blueprint)
     app.cli.add_command(tasks_cli)
     _wrap(app, settings, static_path)

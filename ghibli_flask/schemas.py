@@ -34,8 +34,8 @@ def _zulu(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-OptionalSide = Annotated[int | None, BeforeValidator(_blank_is_none), Field(ge=256, le=1024)]
-OptionalSeed = Annotated[int | None, BeforeValidator(_blank_is_none), Field(ge=0, le=2**31 - 1)]
+OptionalSide = Annotated[Annotated[int, Field(ge=256, le=1024)] | None, BeforeValidator(_blank_is_none)]
+OptionalSeed = Annotated[Annotated[int, Field(ge=0, le=2**31 - 1)] | None, BeforeValidator(_blank_is_none)]
 
 
 class WireModel(BaseModel):

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -67,12 +68,14 @@ class Development:
         """Start one process after the other and print the address when all of them answer."""
         self.start_redis()
         self.supervisor.run("migrate", ["flask", "--app", "wsgi", "db", "upgrade"], env=self.env, cwd=ROOT)
-        warm = self.start_space()
+        first_painting = self.start_space()
         for name in ("web", *WORKERS):
             self.start(name)
         self.wait_for_web()
-        if not self.supervisor.watch(warm.is_set, SPACE_WARM_S):
-            self.supervisor.say("The painter is still warming up; the first picture takes longer.")
+        self.supervisor.watch(first_painting.done, SPACE_START_S + SPACE_WARM_S)
+        if not (first_painting.done() and first_painting.result()):
+            self.supervisor.say("The painter has not painted yet, so the first picture may take longer.")
+            self.supervisor.say(f"What it says is in {self.logs / 'space.log'}.")
         self.supervisor.say(f"\nReady: {self.address()}\nCtrl-C stops everything.\n")
 
     def run_workers(self) -> None:
@@ -113,12 +116,12 @@ class Development:
         if not redis_answers(address):
             raise CannotRunError(f"Nothing answers at REDIS_URL ({without_password(address)}).")
 
-    def start_space(self) -> threading.Event:
-        """Start the bundled Space unless another one is set; the event tells when it has painted."""
-        warm = threading.Event()
+    def start_space(self) -> Future[bool]:
+        """Start the bundled Space unless another one is set; gives whether it has painted its first picture."""
+        first_painting: Future[bool] = Future()
         if self.settings.gradio_url:
-            warm.set()
-            return warm
+            first_painting.set_result(True)
+            return first_painting
         port = self.settings.space_port or free_port(SPACE_PORT)
         if not port_is_free(port):
             raise CannotRunError(f"SPACE_PORT {port} is taken. Choose another, or leave it out for a free one.")
@@ -136,8 +139,8 @@ class Development:
         }
         self.start("space", env, log=self.logs / "space.log")
         self.env["GRADIO_URL"] = address
-        threading.Thread(target=announce_warmth, args=(address, warm), daemon=True).start()
-        return warm
+        threading.Thread(target=try_first_painting, args=(address, first_painting), daemon=True).start()
+        return first_painting
 
     def bypass_proxies(self) -> None:
         """Keep calls to this machine's own Space away from a proxy, which could not reach it."""
@@ -182,10 +185,10 @@ def web_answers(address: str) -> bool:
             return False
 
 
-def announce_warmth(address: str, warm: threading.Event) -> None:
-    """Set the event when the Space has painted its first picture; gives up when it does not answer for long."""
-    if wait_until(lambda: space_answers(address), SPACE_START_S) and space_paints(address, SPACE_WARM_S):
-        warm.set()
+def try_first_painting(address: str, outcome: Future[bool]) -> None:
+    """Wait until the Space answers, have it paint once, and set the outcome; runs beside the supervisor."""
+    answers = wait_until(lambda: space_answers(address), SPACE_START_S)
+    outcome.set_result(answers and space_paints(address, SPACE_WARM_S))
 
 
 def without_password(address: str) -> str:

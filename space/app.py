@@ -30,6 +30,8 @@ UNREADABLE = "This file is not a picture that can be read."
 MOST_PIXELS = 64_000_000
 """Photographs with more pixels are refused before they are decoded (a decompression bomb costs memory)."""
 WEBP_QUALITY = 92
+SECONDS_TO_STOP = 1
+"""How long open connections may take to end when the Space stops."""
 DEFAULT_PROMPT = "Ghibli Studio style, Charming hand-drawn anime-style illustration"
 STYLES = {"Ghibli": "meadow", "golden": "golden", "night": "night", "watercolour": "watercolour"}
 """`control_type` as callers know it, and the painter's name for the look."""
@@ -60,10 +62,6 @@ class Easel:
             progress(0, desc="Mixing the paints (first start only)")
         with self._free:
             return paint(rgb, look, seed, lambda share, stage: progress(share, desc=stage))
-
-    def wait_until_free(self, seconds: float) -> bool:
-        """True when nothing is being painted (any more) within `seconds`."""
-        return self._free.acquire(timeout=seconds)
 
 
 easel = Easel()
@@ -204,11 +202,12 @@ def main() -> None:
         )
         threading.Event().wait()
     except (KeyboardInterrupt, SystemExit):
-        page.close()
-    if not easel.wait_until_free(seconds=2):
-        # A render or a compilation still runs in a thread that nothing can interrupt.
+        if page.is_running:
+            page.server.config.timeout_graceful_shutdown = SECONDS_TO_STOP
+            page.close()
         environment.remove_temporary_files()
         sys.stdout.flush()
+        # A render that still runs cannot be interrupted, and taking Gradio and Numba apart would take seconds.
         os._exit(0)
 
 

@@ -58,7 +58,7 @@ def checks() -> dict[str, bool]:
     """Each part, up or down. Only `database` and `storage` down mean that no order can be accepted."""
     results = {"database": _database_answers(), "storage": _storage_answers()}
     results["redis"] = _redis_answers()
-    results["workers"] = results["redis"] and _has_worker(queueing.paint_queue())
+    results["workers"] = results["redis"] and _painter_is_heard()
     results["maintenance_worker"] = results["redis"] and _has_worker(queueing.maintenance_queue())
     results["scheduler"] = results["redis"] and _scheduler_lives()
     results["sweep"] = results["database"] and _sweep_is_recent()
@@ -90,6 +90,12 @@ def _redis_answers() -> bool:
         return bool(runtime().redis.ping())
     except RedisError:
         return False
+
+
+def _painter_is_heard() -> bool:
+    """By the workers' own news: RQ counts a killed one as present for as long as its order could have taken."""
+    load = queueing.load()
+    return load is not None and load.workers > 0
 
 
 def _has_worker(queue: Any) -> bool:

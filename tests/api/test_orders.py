@@ -78,6 +78,13 @@ def test_wrong_fields_are_named(visitor: Visitor, fields: dict[str, str], refuse
     assert visitor.order().get_json()["credits"] == 2
 
 
+def test_blank_and_null_numbers_count_as_left_out(visitor: Visitor) -> None:
+    """A form sends an empty text, JSON a null, for a number that was not chosen; both are accepted."""
+    assert visitor.order(width="", height="", seed="").status_code == 202
+    body = {"imageBase64": base64.b64encode(photo()).decode(), "width": None, "seed": None}
+    assert visitor.post("/api/generate-image", json=body).status_code == 202
+
+
 def test_a_wrong_field_name_is_told_what_is_missing(visitor: Visitor) -> None:
     """A file sent under another name than `image` is answered with the name that is missing."""
     answer = visitor.post("/api/generate-image", data={"photo": (BytesIO(photo()), "a.jpg")})

@@ -22,14 +22,19 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+def prose(text: str) -> str:
+    """A page without its code blocks."""
+    return _FENCE.sub("", text)
+
+
 def links(text: str) -> list[str]:
     """The targets of all Markdown links and pictures of a page, code blocks left out."""
-    return _LINK.findall(_FENCE.sub("", text))
+    return _LINK.findall(prose(text))
 
 
 def anchors(text: str) -> set[str]:
     """The anchors that a page's headings have where Markdown is shown: lower case, blanks as dashes."""
-    headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", text), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", prose(text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 

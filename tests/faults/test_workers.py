@@ -11,6 +11,8 @@ from ghibli_flask.services import files, runs, tasks
 from ghibli_flask.services.tasks import Ending
 from ghibli_flask.task_states import Outcome, Stage
 from jobs import paint as paint_module
+from jobs.engines.base import PAINTING, News
+from jobs.pulse import Pulse
 from scripts.processes import wait_until
 from tests.engines.conftest import RunningSpace
 from tests.faults.conftest import (
@@ -18,6 +20,7 @@ from tests.faults.conftest import (
     WorkerProcess,
     assert_nothing_left,
     calls,
+    claim,
     meanwhile,
     paint_waiting,
     photo,
@@ -221,3 +224,14 @@ def test_deleted_in_the_middle(
     assert row(web, task_id).prompt == ""
     assert_nothing_left(web, clock)
     assert stored_files(web) == set()
+
+
+def test_deleted_while_the_worker_still_talks(web: Flask, visitor: Visitor, clock: FixedClock) -> None:
+    """A run that tells its progress once more after its task was deleted does not bring the task back."""
+    task_id = visitor.order()
+    run = claim(web, task_id)
+    with web.app_context(), Pulse(web, run, None, lambda: False) as pulse:
+        assert visitor.delete(task_id).status_code == 204
+        pulse.tell(News(PAINTING, fraction=0.5))
+        assert visitor.get(f"/api/poll-task?taskId={task_id}").status_code == 404
+    assert_nothing_left(web, clock)

@@ -1,0 +1,176 @@
+"""The sweep: it repairs by itself and in time, judges nobody unheard, and two of them do no harm."""
+
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import requests
+from flask import Flask
+from sqlalchemy import Engine, create_engine, select, update
+
+from ghibli_flask.clock import FixedClock
+from ghibli_flask.extensions import runtime
+from ghibli_flask.models import HealthCheck, ImageTask
+from scripts.processes import wait_until
+from tests.faults.conftest import (
+    Visitor,
+    assert_nothing_left,
+    at_once,
+    claim,
+    edit,
+    photo,
+    row,
+    sweep,
+    tries_used,
+)
+from tests.support.checkout import offline_env
+from tests.support.site import Site
+
+A_MOMENT = timedelta(seconds=1)
+
+
+@pytest.fixture
+def books(site: Site) -> Iterator[Engine]:
+    """The running site's own database."""
+    engine = create_engine(site.env["DATABASE_URL"])
+    yield engine
+    engine.dispose()
+
+
+def order_at(site: Site) -> str:
+    """Order a painting as a program without a browser does."""
+    answer = requests.post(f"{site.url}/api/generate-image", files={"image": photo()}, timeout=10)
+    assert answer.status_code == 202, answer.text
+    task_id: str = answer.json()["taskId"]
+    return task_id
+
+
+def poll_at(site: Site, task_id: str) -> dict[str, object]:
+    """What the running site tells."""
+    told: dict[str, object] = requests.get(f"{site.url}/api/poll-task?taskId={task_id}", timeout=10).json()
+    return told
+
+
+def test_a_stuck_order_is_given_back_by_itself(site: Site, books: Engine) -> None:
+    """With nobody painting, scheduler and maintenance worker fail and refund a late order within the promise."""
+    site["worker"].pause()
+    task_id = order_at(site)
+    promised = datetime.fromisoformat(str(poll_at(site, task_id)["refundAt"]))
+    deadline = datetime.now(UTC) - timedelta(seconds=31)
+    with books.begin() as connection:
+        mine = ImageTask.public_id == task_id
+        accepted_until = connection.scalar(select(ImageTask.deadline_at).where(mine))
+        connection.execute(update(ImageTask).where(mine).values(deadline_at=deadline))
+    promised -= accepted_until - deadline
+    # The promise is counted from the deadline: what is left of it is what the sweep may take.
+    seconds_left = (promised - datetime.now(UTC)).total_seconds()
+    assert 100 < seconds_left < 160
+    assert wait_until(lambda: poll_at(site, task_id)["status"] == "FAILED", seconds_left, every=0.5)
+    told = poll_at(site, task_id)
+    assert (told["code"], told["refunded"], told["refundAt"]) == ("too_late", True, None)
+    assert told["error"] == "It was not done within the promised time. Your try has come back."
+    with books.connect() as connection:
+        assert connection.scalars(select(ImageTask.status).where(mine)).all() == ["failed"]
+        assert connection.scalar(select(HealthCheck.ok).order_by(HealthCheck.id.desc()).limit(1))
+
+
+def test_a_silent_run_is_not_judged_after_a_gap(
+    each_database: str, web: Flask, visitor: Visitor, clock: FixedClock
+) -> None:
+    """Without a sweep in the last 90 s silence is no death: only deadlines are judged, and heartbeats the next time."""
+    silent, late = visitor.order(1), visitor.order(2)
+    claim(web, silent)
+    edit(web, late, deadline_at=clock.now())
+    clock.advance(minutes=5)
+    first = sweep(web)
+    assert (first.failed, first.requeued) == (1, 0)
+    assert row(web, silent).status == "processing"
+    clock.advance(seconds=91)
+    assert sweep(web).requeued == 0, "The last sweep is too long ago again."
+    clock.advance(seconds=60)
+    assert sweep(web).requeued == 1
+    assert (row(web, silent).status, row(web, silent).deaths) == ("queued", 1)
+    assert visitor.poll(late)["refunded"]
+    assert tries_used(web) == [1, 1]
+    assert_nothing_left(web, clock)
+
+
+def test_thirty_seconds_of_grace(each_database: str, web: Flask, visitor: Visitor, clock: FixedClock) -> None:
+    """An order ends 30 s after its deadline and not before, painted until then or not."""
+    waiting, painting = visitor.order(1), visitor.order(2)
+    claim(web, painting)
+    clock.moment = row(web, waiting).deadline_at + timedelta(seconds=30)
+    assert sweep(web).failed == 0
+    clock.moment += A_MOMENT
+    assert sweep(web).failed == 2
+    assert {visitor.poll(task_id)["code"] for task_id in (waiting, painting)} == {"too_late"}
+    assert tries_used(web) == [0, 0]
+    assert claim(web, waiting) is None
+    assert_nothing_left(web, clock)
+
+
+def test_two_processes_sweep_at_once(
+    each_database: str, web: Flask, visitor: Visitor, clock: FixedClock, checkout: Path, database_url: str
+) -> None:
+    """Two sweeps in two processes, without Redis to keep them apart, give each late order back once."""
+    orders = [visitor.order(number) for number in range(3)]
+    claim(web, orders[0])
+    for task_id in orders:
+        edit(web, task_id, deadline_at=clock.now() - timedelta(minutes=1))
+    env = offline_env(
+        DATABASE_URL=database_url,
+        INSTANCE_DIR=web.instance_path,
+        REDIS_URL="redis://127.0.0.1:1/0",
+        GRADIO_URL="http://127.0.0.1:1",
+    )
+    command = [checkout / ".venv/bin/flask", "--app", "wsgi", "tasks", "fix-stuck"]
+    runs = at_once(
+        *[lambda: subprocess.run(command, cwd=checkout, env=env, capture_output=True, text=True, timeout=60)] * 2
+    )
+    assert [run.returncode for run in runs] == [0, 0], runs
+    failed = [int(run.stdout.split("failed ")[1].split(",")[0]) for run in runs]
+    assert sum(failed) == 3
+    clock.advance(seconds=11)  # Without Redis nobody could correct the live status: it is believed for 10 s more.
+    told = [visitor.poll(task_id) for task_id in orders]
+    assert [(one["status"], one["code"], one["refunded"]) for one in told] == [("FAILED", "too_late", True)] * 3
+    assert tries_used(web) == [0, 0]
+    assert_nothing_left(web, clock)
+
+
+def test_many_threads_sweep_at_once(each_database: str, web: Flask, visitor: Visitor, clock: FixedClock) -> None:
+    """Of five sweeps at the same moment one works and four say so, and a dead run is queued again exactly once."""
+    task_id = visitor.order()
+    claim(web, task_id)
+    sweep(web)
+    clock.advance(seconds=50)
+    reports = at_once(*[lambda: sweep(web)] * 5)
+    assert sum(report.requeued for report in reports) == 1
+    assert any(report.skipped for report in reports)
+    now = row(web, task_id)
+    assert (now.status, now.attempt, now.ring, now.deaths) == ("queued", 2, 2, 1)
+    with web.app_context():
+        assert runtime().redis.get("ghibli:sweep-lock") is None
+    assert_nothing_left(web, clock)
+
+
+def test_discarded_files_go_once(web: Flask, visitor: Visitor, clock: FixedClock) -> None:
+    """The sweep deletes what was discarded, and counts it."""
+    visitor.delete(visitor.order())
+    assert sweep(web).files_deleted == 1
+    assert sweep(web).files_deleted == 0
+    assert_nothing_left(web, clock)
+
+
+def test_a_busy_worker_is_left_alone(web: Flask, visitor: Visitor, clock: FixedClock) -> None:
+    """A run whose heartbeat is fresh is not touched, however long it takes."""
+    task_id = visitor.order()
+    claim(web, task_id)
+    clock.advance(minutes=4)
+    edit(web, task_id, heartbeat_at=clock.now())
+    sweep(web)
+    clock.advance(seconds=44)
+    assert sweep(web).requeued == 0
+    clock.advance(seconds=2)
+    assert sweep(web).requeued == 1
