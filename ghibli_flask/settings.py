@@ -199,6 +199,12 @@ class Settings(BaseSettings):
         return ("gradio",) if self.gradio_url else ()
 
     @property
+    def uses_bundled_space(self) -> bool:
+        """Whether pictures are painted by the bundled Space: the one that `make run` starts on SPACE_PORT."""
+        parts = urlsplit(self.gradio_url or "")
+        return parts.hostname in {"127.0.0.1", "localhost"} and parts.port is not None and parts.port == self.space_port
+
+    @property
     def max_upload_bytes(self) -> int:
         """The largest accepted photograph."""
         return self.max_upload_mb * 1024 * 1024

@@ -139,6 +139,7 @@ class Development:
         }
         self.start("space", env, log=self.logs / "space.log")
         self.env["GRADIO_URL"] = address
+        self.env["SPACE_PORT"] = str(port)
         threading.Thread(target=try_first_painting, args=(address, first_painting), daemon=True).start()
         return first_painting
 

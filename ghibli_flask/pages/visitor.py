@@ -48,6 +48,7 @@ def common() -> dict[str, Any]:
     """What every template needs."""
     return {
         "site_name": runtime().settings.site_name,
+        "uses_bundled_painter": runtime().settings.uses_bundled_space,
         "locale": str(get_locale() or "en"),
         "client": _client_config(),
     }

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from sqlalchemy import insert, select, update
+from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Session
 
 from ghibli_flask.clock import start_of_next_day
@@ -135,11 +136,15 @@ def _left(session: Session, guest: Guest, day: date) -> int:
 
 
 def _make_row(session: Session, subject: str, day: date) -> None:
-    """Make the day's row if it is missing; the portable form of "insert unless there"."""
-    statement = insert(Allowance).values(subject=subject, day=day, used=0)
-    for dialect, word in (("sqlite", "OR IGNORE"), ("mysql", "IGNORE"), ("mariadb", "IGNORE")):
-        statement = statement.prefix_with(word, dialect=dialect)
-    session.execute(statement)
+    """Make the day's row if it is missing; on MySQL and MariaDB the row is locked from here on.
+
+    INSERT IGNORE would take a shared lock there, and two orders that both hold one deadlock when both write.
+    """
+    values = {"subject": subject, "day": day, "used": 0}
+    if session.get_bind().dialect.name == "sqlite":
+        session.execute(insert(Allowance).prefix_with("OR IGNORE").values(**values))
+    else:
+        session.execute(mysql.insert(Allowance).values(**values).on_duplicate_key_update(used=Allowance.used))
 
 
 def _network(address: str) -> str:

@@ -341,9 +341,9 @@ def _end(
     read: ImageTask, guard_state: TaskState, guard_attempt: int, ending: Ending, session: Session
 ) -> ImageTask | None:
     """The one ending: the row's move, the result's adoption and the refund together; None on zero rows."""
-    due = _refund_is_due(session, read, ending.outcome)
-    subjects = allowances.subjects_of(read.payer, read.address_subject) if due else ()
+    subjects = allowances.subjects_of(read.payer, read.address_subject) if _may_be_due(read, ending.outcome) else ()
     allowances.lock_subjects(session, subjects, read.paid_on)
+    due = _refund_is_due(session, read, ending.outcome)  # Counted under the payer's lock.
     moved = changed(
         session,
         update(ImageTask)
@@ -358,7 +358,8 @@ def _end(
         return None
     if ending.result:
         files.adopt(session, ending.result)
-    allowances.give_back(session, subjects, read.paid_on)
+    if due:
+        allowances.give_back(session, subjects, read.paid_on)
     return session.get_one(ImageTask, read.id, populate_existing=True)
 
 
@@ -379,8 +380,12 @@ def _end_values(ending: Ending, refunded: bool) -> dict[str, Any]:
     return values
 
 
+def _may_be_due(task: ImageTask, outcome: Outcome) -> bool:
+    return bool(task.charged) and outcome is not Outcome.PAINTED
+
+
 def _refund_is_due(session: Session, task: ImageTask, outcome: Outcome) -> bool:
-    if not task.charged or outcome is Outcome.PAINTED:
+    if not _may_be_due(task, outcome):
         return False
     if outcome is Outcome.CANCELLED and task.started_at is not None:
         return _late_cancels_today(session, task.payer) < FREE_LATE_CANCELS

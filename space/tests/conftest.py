@@ -7,13 +7,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 
@@ -61,7 +60,7 @@ def start_space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
         }
         log = folder / "log.txt"
         with log.open("w") as output:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-u", str(SPACE / "app.py")], env=environment, stdout=output, stderr=output
             )
         space = RunningSpace(f"http://127.0.0.1:{port}", process, folder / "temporary", log)
@@ -82,9 +81,8 @@ def start_space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/config", timeout=5):
-            return True
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return httpx.get(f"{url}/config", timeout=5).is_success
+    except httpx.TransportError:
         return False
 
 

@@ -6,9 +6,8 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
-
 from painter.photo import cover_crop, to_srgb
+from PIL import Image, ImageCms
 
 
 def through_file(picture: Image.Image, file_format: str, **options) -> Image.Image:

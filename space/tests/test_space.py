@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 
+import httpx
 import pytest
 from conftest import PHOTOGRAPHS, SPACE
 from gradio_client import Client, handle_file
@@ -77,8 +76,7 @@ def test_another_shape_is_cropped(client):
 
 def test_the_parameters_are_described_by_name(space):
     """The description names the eight parameters; only the picture has no default."""
-    with urllib.request.urlopen(f"{space.url}/gradio_api/info") as answer:
-        described = json.load(answer)["named_endpoints"]
+    described = httpx.get(f"{space.url}/gradio_api/info").json()["named_endpoints"]
     assert list(described) == [ENDPOINT]
     parameters = described[ENDPOINT]["parameters"]
     assert [parameter["parameter_name"] for parameter in parameters] == [
@@ -209,7 +207,7 @@ def test_a_signal_stops_it_and_leaves_nothing(start_space, name):
 def test_a_taken_port_is_said(space, tmp_path):
     """A second Space on the same port ends with an error that names the port."""
     port = space.url.rsplit(":", 1)[1]
-    second = subprocess.run(
+    second = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, str(SPACE / "app.py")],
         env={"GRADIO_SERVER_PORT": port, "GRADIO_TEMP_DIR": str(tmp_path), "HOME": str(tmp_path), "PATH": "/usr/bin"},
         capture_output=True,
