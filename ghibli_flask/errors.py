@@ -5,13 +5,20 @@ Services, images and storage raise these; `error_handlers` alone turns them into
     AppError
     ├── MalformedRequest           400  malformed
     ├── SignInRequired             401  sign_in_required
+    ├── NotSignedIn                401  not_signed_in
+    ├── WrongCredentials           401  wrong_credentials
     ├── Unauthorized               401  unauthorized
     ├── NoCredits                  402  no_credits
     ├── Forbidden                  403  forbidden
-    │   └── ForeignOrigin          403  foreign_origin
+    │   ├── ForeignOrigin          403  foreign_origin
+    │   ├── Blocked                403  blocked
+    │   └── FreshSignInNeeded      403  fresh_sign_in_needed
     ├── NotFound                   404  not_found
     ├── WrongState                 409  wrong_state
+    ├── Conflict                   409  conflict
+    ├── InsufficientCredits        409  insufficient_credits
     ├── SourceGone                 410  source_gone
+    ├── LinkExpired                410  link_expired
     ├── TooLarge                   413  too_large
     ├── NotAPicture                415  not_a_picture
     ├── InvalidFields              422  invalid_fields
@@ -90,6 +97,24 @@ class SignInRequired(AppError):
     )
 
 
+class NotSignedIn(AppError):
+    """The page or call belongs to a signed-in user."""
+
+    code = "not_signed_in"
+    status = 401
+    title = _("Please sign in")
+    default_detail = _("This belongs to an account. Please sign in and come back.")
+
+
+class WrongCredentials(AppError):
+    """Address and password do not belong together, or the address is not confirmed yet: not told which."""
+
+    code = "wrong_credentials"
+    status = 401
+    title = _("That did not fit")
+    default_detail = _("This address and this password do not belong together, or the address is not confirmed yet.")
+
+
 class Unauthorized(AppError):
     """A key or a secret is missing or wrong."""
 
@@ -127,6 +152,22 @@ class ForeignOrigin(Forbidden):
     )
 
 
+class Blocked(Forbidden):
+    """An operator has blocked this account."""
+
+    code = "blocked"
+    title = _("Account blocked")
+    default_detail = _("This account is blocked. Please write to us if you think that is a mistake.")
+
+
+class FreshSignInNeeded(Forbidden):
+    """The action is guarded by a sign-in of the last minutes."""
+
+    code = "fresh_sign_in_needed"
+    title = _("Please sign in once more")
+    default_detail = _("For this we ask you to sign in again, so that nobody else does it at your open screen.")
+
+
 class NotFound(AppError):
     """There is nothing here, or nothing that this caller may know of."""
 
@@ -143,6 +184,33 @@ class WrongState(AppError):
     status = 409
     title = _("Not possible any more")
     default_detail = _("This picture is no longer in a state in which that is possible.")
+
+
+class Conflict(AppError):
+    """The same business key was used before for something else."""
+
+    code = "conflict"
+    status = 409
+    title = _("Already used differently")
+    default_detail = _("The same task was already booked with another user or amount.")
+
+
+class InsufficientCredits(AppError):
+    """A balance would fall below zero."""
+
+    code = "insufficient_credits"
+    status = 409
+    title = _("Not enough credits")
+    default_detail = _("The balance does not cover this.")
+
+
+class LinkExpired(AppError):
+    """A link from a mail was used before, or is too old."""
+
+    code = "link_expired"
+    status = 410
+    title = _("This link no longer works")
+    default_detail = _("The link was used already or is too old. Please ask for a new one.")
 
 
 class SourceGone(AppError):

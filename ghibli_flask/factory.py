@@ -15,6 +15,7 @@ from ghibli_flask.api.meta import meta
 from ghibli_flask.api.orders import orders
 from ghibli_flask.api.pictures import picture_routes
 from ghibli_flask.api.status import polling
+from ghibli_flask.auth.password import passwords
 from ghibli_flask.cli.tasks import tasks_cli
 from ghibli_flask.clock import Clock
 from ghibli_flask.database import db, engine_options, prepare_engine
@@ -24,6 +25,8 @@ from ghibli_flask.i18n import install_i18n
 from ghibli_flask.logs import configure_logging
 from ghibli_flask.pages.visitor import visitor
 from ghibli_flask.security import install_security
+from ghibli_flask.services.sessions import LASTS
+from ghibli_flask.services.throttle import install_throttle
 from ghibli_flask.settings import ROOT, Settings, load_settings
 from ghibli_flask.storage import install_stores
 from ghibli_flask.visitors import install_visitors
@@ -47,13 +50,14 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
     connect = worker_redis if for_worker else web_redis
     install_runtime(app, Runtime(settings, clock or Clock(), connect(settings.redis_address)))
     install_stores(app, settings)
+    install_throttle(app, settings)
     _install_database(app, settings, patient=for_worker)
     install_i18n(app)
     with app.app_context():
         install_security(app)
     install_visitors(app)
     install_error_handlers(app)
-    for blueprint in (orders, polling, picture_routes, meta, visitor):
+    for blueprint in (orders, polling, picture_routes, meta, visitor, passwords):
         app.register_blueprint(blueprint)
     app.cli.add_command(tasks_cli)
     _wrap(app, settings, static_path)
@@ -65,6 +69,7 @@ def _configure(app: Flask, settings: Settings) -> None:
         SECRET_KEY=settings.signing_keys[0],
         SECRET_KEY_FALLBACKS=list(settings.signing_keys[1:]),
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
+        PERMANENT_SESSION_LIFETIME=LASTS,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=settings.is_production,

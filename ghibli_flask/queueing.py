@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import cast
 
 from redis.exceptions import RedisError
-from rq import Queue
+from rq import Queue, Retry
 
 from ghibli_flask.clock import epoch_ms
 from ghibli_flask.extensions import runtime
 
 PAINT_JOB = "jobs.paint.paint"
+MAIL_JOB = "jobs.letters.write"
 RESULT_TTL_S = 0
 FAILURE_TTL_S = 24 * 3600
 WORKER_NEWS_TTL_S = 30
@@ -63,6 +64,19 @@ def ring(public_id: str, number: int) -> None:
         result_ttl=RESULT_TTL_S,
         failure_ttl=FAILURE_TTL_S,
         description=f"paint {public_id}",
+    )
+
+
+def ask_for_mail(kind: str, email_key: str, locale: str | None, argument: str | None) -> None:
+    """Have the maintenance worker write a mail; tried again twice. Raises a RedisError when that is not possible."""
+    maintenance_queue().enqueue_call(
+        MAIL_JOB,
+        args=(kind, email_key, locale, argument),
+        timeout=60,
+        result_ttl=RESULT_TTL_S,
+        failure_ttl=FAILURE_TTL_S,
+        retry=Retry(max=2, interval=[30, 300]),
+        description=f"mail {kind}",
     )
 
 

@@ -80,7 +80,15 @@ class Settings(BaseSettings):
     gradio_api_name: str = Field("/single_condition_generate_image", pattern=r"^/[\w-]+$")
     space_port: int | None = Field(None, ge=1, le=65535)
 
+    google_client_id: str | None = None
+    google_client_secret: str | None = None
+    google_metadata_url: str = "https://accounts.google.com/.well-known/openid-configuration"
+
+    api_token: str | None = None
     admin_api_key: str | None = None
+    admin_emails: CommaList = ()
+
+    monthly_credits: int = Field(30, ge=0)
 
     guest_daily_limit: int = Field(3, ge=0)
     guest_daily_limit_per_address: int = Field(15, ge=0)
@@ -96,6 +104,9 @@ class Settings(BaseSettings):
     stuck_after_s: int = Field(1200, ge=60)
     sweep_cron: str = "* * * * *"
     waiting_message_interval_ms: int = Field(4000, ge=1000)
+
+    mail_url: str | None = None
+    mail_from: str | None = None
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] | None = None
@@ -122,6 +133,14 @@ class Settings(BaseSettings):
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be an address such as https://example.org")
         return value.rstrip("/")
+
+    @field_validator("mail_url")
+    @classmethod
+    def smtp_address(cls, value: str | None) -> str | None:
+        """Mail goes out by smtp:// or smtps://user:password@host:port."""
+        if value is not None and (urlsplit(value).scheme not in {"smtp", "smtps"} or not urlsplit(value).hostname):
+            raise ValueError("must be an address such as smtp://user:password@mail.example.org:587")
+        return value
 
     @field_validator("cors_origins")
     @classmethod
@@ -155,8 +174,9 @@ class Settings(BaseSettings):
         wrong = []
         if not self.secret_key or any(_is_weak(key) for key in self.secret_key):
             wrong.append(f"SECRET_KEY: must be set to at least {SHORTEST_SECRET} random characters in production")
-        if self.admin_api_key is not None and _is_weak(self.admin_api_key):
-            wrong.append(f"ADMIN_API_KEY: must have at least {SHORTEST_SECRET} random characters in production")
+        for name, key in (("ADMIN_API_KEY", self.admin_api_key), ("API_TOKEN", self.api_token)):
+            if key is not None and _is_weak(key):
+                wrong.append(f"{name}: must have at least {SHORTEST_SECRET} random characters in production")
         required = {"APP_URL": self.app_url, "REDIS_URL": self.redis_url or self.redis_host}
         required["GRADIO_URL"] = self.gradio_url
         wrong.extend(f"{name}: must be set in production" for name, value in required.items() if not value)
@@ -168,6 +188,16 @@ class Settings(BaseSettings):
     def is_production(self) -> bool:
         """Whether the strict checks are on."""
         return self.app_env == "production"
+
+    @property
+    def google_is_configured(self) -> bool:
+        """Whether the Google button shows: only when both settings are there."""
+        return bool(self.google_client_id and self.google_client_secret)
+
+    @property
+    def mail_sender(self) -> str:
+        """The sender of our mails."""
+        return self.mail_from or f"{self.site_name} <no-reply@{urlsplit(self.public_url).hostname}>"
 
     @property
     def public_url(self) -> str:

@@ -1,6 +1,7 @@
-"""Who is asking: the guest behind a request, by the signed cookie and the address. Called by the front doors.
+"""Who is asking: a guest by the signed cookie and the address, or a signed-in user. Called by the front doors.
 
-Only pages and GET /api/csrf hand out the cookie; a program without any cookie is counted by its address alone.
+Only pages and GET /api/csrf hand out the guest's cookie; a program without any cookie is counted by its address
+alone. A user's session is Flask-Login's; what its cookie holds is a secret that `services.sessions` knows by its hash.
 """
 
 from __future__ import annotations
@@ -8,19 +9,96 @@ from __future__ import annotations
 import secrets
 
 from flask import Flask, Response, g, request
+from flask import session as flask_session
+from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 from itsdangerous import BadSignature, URLSafeSerializer
 
+from ghibli_flask.errors import Forbidden, FreshSignInNeeded, NotSignedIn
 from ghibli_flask.extensions import runtime
+from ghibli_flask.services import sessions
 from ghibli_flask.services.allowances import Guest, guest_of
+from ghibli_flask.services.payers import Member, Payer
+from ghibli_flask.services.sessions import SignedIn
 
 GUEST_COOKIE = "guest"
 ONE_YEAR_S = 365 * 24 * 3600
 ID_BYTES = 16
 
 
+class SessionUser(UserMixin):  # type: ignore[misc]
+    """What Flask-Login holds for a request: the session's secret, and who it belongs to."""
+
+    def __init__(self, secret: str, signed_in: SignedIn) -> None:
+        self.secret = secret
+        self.signed_in = signed_in
+
+    def get_id(self) -> str:
+        """What Flask-Login keeps in the signed cookie."""
+        return self.secret
+
+
 def current_guest() -> Guest:
     """The guest of this request; raises nothing, a forged cookie counts as none."""
-    return guest_of(_browser_id(), request.remote_addr or "unknown")
+    return guest_of(_browser_id(), client_address())
+
+
+def client_address() -> str:
+    """Where the request comes from, with as many proxies believed as TRUSTED_PROXIES says."""
+    return request.remote_addr or "unknown"
+
+
+def signed_in() -> SignedIn | None:
+    """Who is signed in, if anybody is."""
+    return current_user.signed_in if isinstance(current_user._get_current_object(), SessionUser) else None
+
+
+def current_payer() -> Payer:
+    """Who owns and pays for what this request orders: the signed-in user, else the guest."""
+    who = signed_in()
+    return Member(who.user_id, current_guest(), who.is_blocked) if who else current_guest()
+
+
+def require_user() -> SignedIn:
+    """The signed-in user; raises NotSignedIn."""
+    who = signed_in()
+    if who is None:
+        raise NotSignedIn
+    return who
+
+
+def require_fresh_user() -> SignedIn:
+    """The signed-in user, if the sign-in is fresh; raises NotSignedIn and FreshSignInNeeded."""
+    who = require_user()
+    if not sessions.is_fresh(who):
+        raise FreshSignInNeeded
+    return who
+
+
+def require_admin(*, fresh: bool = False) -> SignedIn:
+    """The signed-in administrator; raises NotSignedIn, Forbidden and, when asked to be fresh, FreshSignInNeeded."""
+    who = require_user()
+    if not who.is_admin or who.is_blocked:
+        raise Forbidden
+    return require_fresh_user() if fresh else who
+
+
+def begin_session(user_id: str) -> None:
+    """Sign this browser in: everything kept before the sign-in is dropped, and the guest's pictures come along."""
+    secret = sessions.begin(user_id, request.user_agent.string, current_guest())
+    flask_session.clear()
+    flask_session.permanent = True
+    found = sessions.find(secret)
+    assert found is not None
+    login_user(SessionUser(secret, found))
+
+
+def end_session() -> None:
+    """Sign this browser out, here and in the database."""
+    who = signed_in()
+    if who:
+        sessions.end(who.user_id, who.session_id)
+    logout_user()
+    flask_session.clear()
 
 
 def has_guest_cookie() -> bool:
@@ -35,8 +113,16 @@ def greet() -> None:
 
 
 def install_visitors(app: Flask) -> None:
-    """Let answers carry the cookie that `greet` decided on."""
+    """Let answers carry the cookie that `greet` decided on, and let Flask-Login find the signed-in user."""
     app.after_request(_hand_out_cookie)
+    manager = LoginManager(app)
+    manager.session_protection = None  # The session's row is the protection: it can be listed and ended.
+    manager.user_loader(_load_user)
+
+
+def _load_user(secret: str) -> SessionUser | None:
+    found = sessions.find(secret)
+    return SessionUser(secret, found) if found else None
 
 
 def _browser_id() -> str | None:

@@ -14,6 +14,8 @@ import os
 import sys
 import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import environment  # Before Gradio and the painter: they read it while they are imported.
 import gradio as gr
@@ -26,7 +28,6 @@ SMALLEST_SIDE, LARGEST_SIDE = 256, 1024
 """Pixels: the range of the two size sliders."""
 SMALLEST_PHOTO = 16
 """Pixels: photographs with a shorter side are refused."""
-UNREADABLE = "This file is not a picture that can be read."
 MOST_PIXELS = 64_000_000
 """Photographs with more pixels are refused before they are decoded (a decompression bomb costs memory)."""
 WEBP_QUALITY = 92
@@ -72,20 +73,29 @@ def refused(sentence: str) -> gr.Error:
     return gr.Error(sentence, print_exception=False)
 
 
-def refusing_what_is_no_picture(photo: gr.Image) -> gr.Image:
-    """The same input, but a file that cannot be opened is refused with a sentence instead of an internal error.
+@contextmanager
+def reading_a_picture() -> Iterator[None]:
+    """Turns whatever Pillow raises over a file that is no picture, or half of one, into a sentence."""
+    try:
+        yield
+    except gr.Error:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise refused("This file is not a picture that can be read.") from error
+
+
+def with_clear_errors(photo: gr.Image) -> gr.Image:
+    """The same input, which refuses a file that cannot be opened with a sentence instead of an internal error.
 
     The method is replaced on this one object: Gradio takes a subclass for a custom component with its own front end.
     """
     preprocess = photo.preprocess
 
-    def preprocess_or_refuse(payload: object) -> object:
-        try:
+    def preprocess_clearly(payload: object) -> object:
+        with reading_a_picture():
             return preprocess(payload)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise refused(UNREADABLE) from error
 
-    photo.preprocess = preprocess_or_refuse
+    photo.preprocess = preprocess_clearly
     return photo
 
 
@@ -96,15 +106,12 @@ def open_photo(path: str | None) -> Image.Image:
     """
     if path is None:
         raise refused("There is no picture. Please choose a photograph first.")
-    try:
-        with Image.open(path) as photo:
-            if photo.width * photo.height > MOST_PIXELS:
-                raise refused(f"The picture is too large: at most {MOST_PIXELS // 1_000_000} megapixels, please.")
-            if min(photo.size) < SMALLEST_PHOTO:
-                raise refused(f"The picture is too small: each side needs at least {SMALLEST_PHOTO} pixels.")
-            return to_srgb(photo)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise refused(UNREADABLE) from error
+    with reading_a_picture(), Image.open(path) as photo:
+        if photo.width * photo.height > MOST_PIXELS:
+            raise refused(f"The picture is too large: at most {MOST_PIXELS // 1_000_000} megapixels, please.")
+        if min(photo.size) < SMALLEST_PHOTO:
+            raise refused(f"The picture is too small: each side needs at least {SMALLEST_PHOTO} pixels.")
+        return to_srgb(photo)
 
 
 def whole_number(value: float | None, name: str) -> int:
@@ -163,10 +170,9 @@ def build() -> gr.Blocks:
         gr.Markdown(ABOUT)
         with gr.Row():
             with gr.Column():
-                spatial_img = gr.Image(
-                    type="filepath", image_mode=None, label="Photograph", sources=["upload", "clipboard"]
+                spatial_img = with_clear_errors(
+                    gr.Image(type="filepath", image_mode=None, label="Photograph", sources=["upload", "clipboard"])
                 )
-                refusing_what_is_no_picture(spatial_img)
                 control_type = gr.Dropdown(list(STYLES), value="Ghibli", label="Style")
                 height = gr.Slider(SMALLEST_SIDE, LARGEST_SIDE, value=768, step=16, label="Height")
                 width = gr.Slider(SMALLEST_SIDE, LARGEST_SIDE, value=768, step=16, label="Width")

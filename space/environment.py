@@ -43,4 +43,5 @@ TEMPORARY = _private_temporary_folder()
 atexit.register(remove_temporary_files)
 os.environ["GRADIO_TEMP_DIR"] = str(TEMPORARY)
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-os.environ.setdefault("NUMBA_CACHE_DIR", str(_compiled_code_folder()))
+if "NUMBA_CACHE_DIR" not in os.environ:
+    os.environ["NUMBA_CACHE_DIR"] = str(_compiled_code_folder())

@@ -9,10 +9,10 @@ from ghibli_flask.engine_catalogue import Mode
 from ghibli_flask.errors import FieldError, InvalidFields, NotFound, _
 from ghibli_flask.schemas import AcceptedOrder, OrderFields, OrderForm, OrderJSON, Problem, RetryJSON, spec, task_answer
 from ghibli_flask.security import orders_limit
-from ghibli_flask.services import allowances, pictures, progress, tasks, uploads
-from ghibli_flask.services.allowances import Guest
+from ghibli_flask.services import payers, pictures, progress, tasks, uploads
+from ghibli_flask.services.payers import Payer
 from ghibli_flask.services.tasks import Order, Submission
-from ghibli_flask.visitors import current_guest
+from ghibli_flask.visitors import current_payer
 
 orders = Blueprint("orders", __name__)
 
@@ -55,7 +55,7 @@ def transform_ghibli() -> tuple[Response, int, dict[str, str]]:
 @spec.validate(resp=Answers("HTTP_200", HTTP_403=Problem, HTTP_404=Problem, HTTP_409=Problem), tags=MAKING)
 def cancel(task_id: str) -> Response:
     """Stop queued or running work and get the try back."""
-    task = tasks.cancel(task_id, current_guest())
+    task = tasks.cancel(task_id, current_payer())
     return jsonify(task_answer(progress.view_of(task)).model_dump(by_alias=True))
 
 
@@ -69,16 +69,16 @@ def cancel(task_id: str) -> Response:
 def retry(task_id: str) -> tuple[Response, int, dict[str, str]]:
     """Paint the same photograph again, in another style if one is given, as a new task."""
     wished: RetryJSON = request.context.json  # type: ignore[attr-defined]
-    guest = current_guest()
+    payer = current_payer()
     style = wished.style if wished else None
-    return _answer(tasks.retry(task_id, guest, style, _idempotency_key()), guest)
+    return _answer(tasks.retry(task_id, payer, style, _idempotency_key()), payer)
 
 
 @orders.delete("/api/tasks/<task_id>")
 @spec.validate(resp=Answers("HTTP_204", HTTP_403=Problem, HTTP_404=Problem), tags=MAKING)
 def delete(task_id: str) -> tuple[str, int]:
     """Delete a picture and its files."""
-    tasks.remove(task_id, current_guest())
+    tasks.remove(task_id, current_payer())
     return "", 204
 
 
@@ -92,8 +92,8 @@ def _fields() -> OrderFields:
 
 
 def _accept(fields: OrderFields, style: str | None) -> tuple[Response, int, dict[str, str]]:
-    guest = current_guest()
-    photo = _photo(fields, guest)
+    payer = current_payer()
+    photo = _photo(fields, payer)
     mode = fields.mode or (Mode.IMAGE_TO_IMAGE if photo or not fields.prompt or style else Mode.TEXT_TO_IMAGE)
     if style and mode is not Mode.IMAGE_TO_IMAGE:
         raise InvalidFields(fields=(FieldError("mode", _("This address takes photos only.")),))
@@ -107,10 +107,10 @@ def _accept(fields: OrderFields, style: str | None) -> tuple[Response, int, dict
         seed=fields.seed,
         idempotency_key=_idempotency_key(),
     )
-    return _answer(tasks.submit(order, guest), guest)
+    return _answer(tasks.submit(order, payer), payer)
 
 
-def _photo(fields: OrderFields, guest: Guest) -> bytes | None:
+def _photo(fields: OrderFields, payer: Payer) -> bytes | None:
     if isinstance(fields, OrderForm):
         upload = request.files.get("image")
         return uploads.within_limit(upload.read()) if upload else None
@@ -118,7 +118,7 @@ def _photo(fields: OrderFields, guest: Guest) -> bytes | None:
     if fields.image_base64:
         return uploads.from_base64(fields.image_base64)
     if fields.image_url:
-        return pictures.photo_behind(fields.image_url, guest)
+        return pictures.photo_behind(fields.image_url, payer)
     return None
 
 
@@ -129,7 +129,7 @@ def _idempotency_key() -> str | None:
     return key or None
 
 
-def _answer(submission: Submission, guest: Guest) -> tuple[Response, int, dict[str, str]]:
+def _answer(submission: Submission, payer: Payer) -> tuple[Response, int, dict[str, str]]:
     if submission.task.deleted_at:
         raise NotFound
     view = progress.view_of(submission.task)
@@ -142,7 +142,7 @@ def _answer(submission: Submission, guest: Guest) -> tuple[Response, int, dict[s
         queue_position=view.queue_position,
         eta_seconds=view.eta_seconds,
         refund_at=task_answer(view).refund_at,
-        credits=allowances.tries_of(guest).left,
+        credits=payers.pictures_left(payer),
         duplicate=submission.duplicate,
     )
     headers = {"Location": poll_url, "Retry-After": str(max(1, (view.next_poll_ms or 1000) // 1000))}

@@ -12,7 +12,7 @@ from spectree import Response as Answers
 from ghibli_flask.images import thumbnail
 from ghibli_flask.schemas import ImageQuery, Problem, spec
 from ghibli_flask.services import files, pictures
-from ghibli_flask.visitors import current_guest
+from ghibli_flask.visitors import current_payer
 
 picture_routes = Blueprint("pictures", __name__)
 
@@ -25,7 +25,7 @@ TAGS = ("Pictures",)
 @spec.validate(query=ImageQuery, resp=SENT, tags=TAGS, skip_validation=False)
 def image(task_id: str) -> Response:
     """The finished picture."""
-    file = pictures.result_file(task_id, current_guest())
+    file = pictures.result_file(task_id, current_payer())
     return picture_response(files.read(file), file.key, _download_name(task_id))
 
 
@@ -33,7 +33,7 @@ def image(task_id: str) -> Response:
 @spec.validate(resp=SENT, tags=TAGS)
 def image_thumbnail(task_id: str) -> Response:
     """The finished picture at 480 px."""
-    file = pictures.result_file(task_id, current_guest())
+    file = pictures.result_file(task_id, current_payer())
     return picture_response(thumbnail(files.read(file)).data, f"{file.key}.webp")
 
 
@@ -41,7 +41,7 @@ def image_thumbnail(task_id: str) -> Response:
 @spec.validate(query=ImageQuery, resp=SENT, tags=TAGS)
 def image_original(task_id: str) -> Response:
     """The photograph as it was taken in: upright and without its metadata; for its owner alone."""
-    file = pictures.source_file(task_id, current_guest())
+    file = pictures.source_file(task_id, current_payer())
     return picture_response(files.read(file), file.key, _download_name(f"{task_id}-original"))
 
 

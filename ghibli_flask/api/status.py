@@ -13,7 +13,7 @@ from ghibli_flask.errors import NotFound
 from ghibli_flask.schemas import OlderProgress, PollQuery, Problem, TaskAnswer, failure_text, spec, task_answer
 from ghibli_flask.services import files, pictures, progress
 from ghibli_flask.task_states import TaskState
-from ghibli_flask.visitors import current_guest
+from ghibli_flask.visitors import current_payer
 
 polling = Blueprint("polling", __name__)
 
@@ -55,7 +55,7 @@ def check(task_id: str) -> Response:
 
 def _older_answer(task_id: str, view: progress.TaskView) -> Response:
     if view.state is TaskState.COMPLETED:
-        file = pictures.result_file(task_id, current_guest())
+        file = pictures.result_file(task_id, current_payer())
         return picture_response(files.read(file), file.key)
     if view.state.is_terminal:
         error = failure_text(view) or view.state.value

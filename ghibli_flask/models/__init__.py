@@ -1,8 +1,21 @@
 """Tables and their constraints; nothing here decides anything."""
 
 from ghibli_flask.models.allowance import Allowance
+from ghibli_flask.models.audit import AuditEntry
+from ghibli_flask.models.credit import CreditEntry
 from ghibli_flask.models.file import DiscardedFile
 from ghibli_flask.models.health import HealthCheck
 from ghibli_flask.models.task import ImageTask
+from ghibli_flask.models.user import User, UserProfile, UserSession
 
-__all__ = ["Allowance", "DiscardedFile", "HealthCheck", "ImageTask"]
+__all__ = [
+    "Allowance",
+    "AuditEntry",
+    "CreditEntry",
+    "DiscardedFile",
+    "HealthCheck",
+    "ImageTask",
+    "User",
+    "UserProfile",
+    "UserSession",
+]

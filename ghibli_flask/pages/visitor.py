@@ -15,11 +15,11 @@ from ghibli_flask.extensions import runtime
 from ghibli_flask.i18n import waiting_messages
 from ghibli_flask.schemas import spec, style_answers, task_answer
 from ghibli_flask.security import orders_limit
-from ghibli_flask.services import allowances, progress, tasks, uploads
+from ghibli_flask.services import allowances, credits, progress, tasks, uploads
 from ghibli_flask.services.tasks import Order
 from ghibli_flask.styles import DEFAULT_STYLE, STYLES
 from ghibli_flask.task_states import TaskState
-from ghibli_flask.visitors import current_guest, greet
+from ghibli_flask.visitors import current_guest, current_payer, greet, signed_in
 
 visitor = Blueprint("visitor", __name__)
 
@@ -51,6 +51,7 @@ def common() -> dict[str, Any]:
         "uses_bundled_painter": runtime().settings.uses_bundled_space,
         "locale": str(get_locale() or "en"),
         "client": _client_config(),
+        "who": signed_in(),
     }
 
 
@@ -65,7 +66,7 @@ def home() -> str:
 def paint() -> AnyResponse:
     """The form without JavaScript: 303 to the task, or the form again with what was wrong."""
     try:
-        submission = tasks.submit(_order_of_form(), current_guest())
+        submission = tasks.submit(_order_of_form(), current_payer())
     except AppError as error:
         response = make_response(_home(error), error.status)
         if error.retry_after is not None:
@@ -77,10 +78,10 @@ def paint() -> AnyResponse:
 @visitor.get("/tasks/<task_id>")
 def task(task_id: str) -> str:
     """One task, in whatever state it is; the owner also sees the photograph and may act."""
-    guest = current_guest()
+    payer = current_payer()
     row = progress.look_up(task_id)
     view = progress.view(task_id)
-    mine = tasks.is_owner(row, guest)
+    mine = tasks.is_owner(row, payer)
     has_photo = row.owner is not None and mine and row.source_key is not None
     style = STYLES.get(row.style)
     return render_template(
@@ -110,7 +111,7 @@ def openapi() -> dict[str, Any]:
 
 
 def _home(error: AppError | None = None) -> str:
-    settings = runtime().settings
+    settings, who = runtime().settings, signed_in()
     shown = None
     if error:
         message = error.fields[0].message if error.fields else error.detail
@@ -119,7 +120,8 @@ def _home(error: AppError | None = None) -> str:
     return render_template(
         "home.html",
         styles=style_answers(),
-        tries=allowances.tries_of(current_guest()),
+        tries=None if who else allowances.tries_of(current_guest()),
+        balance=credits.balance_of(who.user_id) if who else None,
         limits={"max_upload_mb": settings.max_upload_mb, "accept": ACCEPTED_TYPES},
         error=shown,
         form={"style": request.form.get("style", DEFAULT_STYLE), "prompt": request.form.get("prompt", "")},

@@ -5,30 +5,30 @@ from __future__ import annotations
 from ghibli_flask.errors import Forbidden, NotFound
 from ghibli_flask.extensions import runtime
 from ghibli_flask.services import files, progress, tasks
-from ghibli_flask.services.allowances import Guest
+from ghibli_flask.services.payers import Payer
 from ghibli_flask.storage import StoredFile
 from ghibli_flask.task_states import Outcome
 
 
-def result_file(public_id: str, guest: Guest) -> StoredFile:
+def result_file(public_id: str, payer: Payer) -> StoredFile:
     """Where the finished picture lies. A returned original follows the access rule of the original."""
     task = progress.look_up(public_id)
     if task.result_store is None or task.result_key is None:
         raise NotFound
-    if task.outcome == Outcome.ORIGINAL and task.owner is not None and task.owner != guest.owner:
+    if task.outcome == Outcome.ORIGINAL and task.owner is not None and task.owner != payer.owner:
         raise Forbidden
     return StoredFile(task.result_store, task.result_key)
 
 
-def source_file(public_id: str, guest: Guest) -> StoredFile:
+def source_file(public_id: str, payer: Payer) -> StoredFile:
     """Where the photograph lies, for its owner alone; a task without owner shows it to nobody."""
     task = progress.look_up(public_id)
-    if task.owner is None or task.owner != guest.owner:
+    if task.owner is None or task.owner != payer.owner:
         raise Forbidden
     return tasks.source_of(task)
 
 
-def photo_behind(address: str, guest: Guest) -> bytes:
+def photo_behind(address: str, payer: Payer) -> bytes:
     """The bytes behind an address of one of the caller's own pictures, resolved without any fetch; else NotFound."""
     path = address.removeprefix(runtime().settings.public_url)
     parts = path.strip("/").split("/")
@@ -36,8 +36,8 @@ def photo_behind(address: str, guest: Guest) -> bytes:
         raise NotFound
     try:
         if len(parts) == 4 and parts[3] == "original":
-            return files.read(source_file(parts[2], guest))
-        task = tasks.owned(parts[2], guest)
+            return files.read(source_file(parts[2], payer))
+        task = tasks.owned(parts[2], payer)
     except Forbidden as error:
         raise NotFound from error
     if len(parts) == 4 or task.result_store is None or task.result_key is None or task.owner is None:

@@ -24,11 +24,13 @@ from ghibli_flask import queueing, status
 from ghibli_flask.database import changed, reading, transaction
 from ghibli_flask.engine_catalogue import Mode, available_modes
 from ghibli_flask.errors import (
+    Blocked,
     FieldError,
     Forbidden,
     IdempotencyMismatch,
     InvalidFields,
     ModeUnavailable,
+    NoCredits,
     NotFound,
     QueueFull,
     SignInRequired,
@@ -40,8 +42,8 @@ from ghibli_flask.errors import (
 from ghibli_flask.extensions import runtime
 from ghibli_flask.images import normalise
 from ghibli_flask.models.task import ImageTask
-from ghibli_flask.services import allowances, files, progress
-from ghibli_flask.services.allowances import Guest
+from ghibli_flask.services import files, payers, progress
+from ghibli_flask.services.payers import Member, Payer
 from ghibli_flask.storage import StoredFile
 from ghibli_flask.styles import DEFAULT_STYLE, style_named
 from ghibli_flask.task_states import STATE_OF_OUTCOME, Outcome, Stage, TaskState
@@ -101,28 +103,30 @@ class Ending:
     engine: str | None = None
 
 
-def submit(order: Order, guest: Guest) -> Submission:
+def submit(order: Order, payer: Payer) -> Submission:
     """Accept an order: prove the photograph, keep it, charge and enter the task in one transaction, then ring.
 
     The checks run cheap first. Raises the errors of the API's table for this call; nothing is charged or stored then.
     """
+    if isinstance(payer, Member) and payer.is_blocked:
+        raise Blocked
     style_named(order.style)
     if order.mode not in available_modes(runtime().settings.engines):
         raise ModeUnavailable
-    known = _early_answer(order, guest)
+    known = _early_answer(order, payer)
     if known:
         return Submission(known, duplicate=True)
     if order.photo is None:
         raise InvalidFields(fields=(FieldError("image", _("Please choose a photo.")),))
     picture = normalise(order.photo, max_pixels=runtime().settings.max_image_pixels)
     source = files.keep(picture.data, "sources", "jpg")
-    return _enter(order, guest, source)
+    return _enter(order, payer, source)
 
 
-def _enter(order: Order, guest: Guest, source: StoredFile) -> Submission:
+def _enter(order: Order, payer: Payer, source: StoredFile) -> Submission:
     """The one transaction of an order, and the ring after its commit."""
     try:
-        submission = transaction(lambda session: _accept(session, order, guest, source))
+        submission = transaction(lambda session: _accept(session, order, payer, source))
     except Exception:
         files.abandon(source)
         raise
@@ -144,15 +148,15 @@ def ring(public_id: str, number: int) -> bool:
     return True
 
 
-def _early_answer(order: Order, guest: Guest) -> ImageTask | None:
+def _early_answer(order: Order, payer: Payer) -> ImageTask | None:
     """The read-only checks before any work: a known repeat passes, a used-up allowance or a full queue does not."""
     now = runtime().clock.now()
     with reading() as session:
-        known = _repeat_of(session, order, guest, now)
+        known = _repeat_of(session, order, payer, now)
     if known:
         return known
-    if allowances.tries_of(guest).left <= 0:
-        raise SignInRequired
+    if payers.pictures_left(payer) <= 0:
+        raise NoCredits if isinstance(payer, Member) else SignInRequired
     place = queueing.waiting()
     load = queueing.load()
     wait = load.wait_seconds(place + 1) if load and place is not None else None
@@ -161,26 +165,26 @@ def _early_answer(order: Order, guest: Guest) -> ImageTask | None:
     return None
 
 
-def _accept(session: Session, order: Order, guest: Guest, source: StoredFile) -> Submission:
+def _accept(session: Session, order: Order, payer: Payer, source: StoredFile) -> Submission:
     """Payer's lock, repeat, charge, row, adoption: decided together, so that two at once cannot both win."""
     now = runtime().clock.now()
-    allowances.lock(session, guest, now.date())
-    known = _repeat_of(session, order, guest, now)
+    payers.lock(session, payer, now.date())
+    known = _repeat_of(session, order, payer, now)
     if known:
         return Submission(known, duplicate=True)
-    allowances.take(session, guest, now.date())
-    task = _new_task(order, guest, source, now)
+    task = _new_task(order, payer, source, now)
+    payers.charge(session, payer, task.public_id, now.date())
     session.add(task)
     files.adopt(session, source)
     session.flush()
     return Submission(task, duplicate=False)
 
 
-def _new_task(order: Order, guest: Guest, source: StoredFile, now: datetime) -> ImageTask:
+def _new_task(order: Order, payer: Payer, source: StoredFile, now: datetime) -> ImageTask:
     return ImageTask(
         public_id=uuid.uuid4().hex,
-        owner=guest.owner,
-        payer=guest.payer,
+        owner=payer.owner,
+        payer=payer.payer,
         retry_of=order.retry_of,
         mode=order.mode.value,
         prompt=order.prompt,
@@ -199,7 +203,7 @@ def _new_task(order: Order, guest: Guest, source: StoredFile, now: datetime) -> 
         source_key=source.key,
         charged=1,
         refunded=0,
-        address_subject=guest.address,
+        address_subject=payers.address_subject(payer),
         paid_on=now.date(),
         idempotency_key=order.key_hash,
         fingerprint=order.fingerprint,
@@ -209,9 +213,9 @@ def _new_task(order: Order, guest: Guest, source: StoredFile, now: datetime) -> 
     )
 
 
-def _repeat_of(session: Session, order: Order, guest: Guest, now: datetime) -> ImageTask | None:
+def _repeat_of(session: Session, order: Order, payer: Payer, now: datetime) -> ImageTask | None:
     """The task that this order repeats: by key within a day, else by fingerprint within seconds."""
-    mine = select(ImageTask).where(ImageTask.payer == guest.payer, ImageTask.deleted_at.is_(None))
+    mine = select(ImageTask).where(ImageTask.payer == payer.payer, ImageTask.deleted_at.is_(None))
     if order.key_hash:
         same_key = mine.where(ImageTask.idempotency_key == order.key_hash, ImageTask.created_at > now - KEY_REMEMBERED)
         task = session.scalar(same_key.order_by(ImageTask.id.desc()).limit(1))
@@ -219,7 +223,7 @@ def _repeat_of(session: Session, order: Order, guest: Guest, now: datetime) -> I
             raise IdempotencyMismatch
         if task:
             return task
-    if guest.owner is None:
+    if payer.owner is None:
         return None
     ended_badly = (TaskState.FAILED.value, TaskState.CANCELLED.value)
     return session.scalar(
@@ -233,17 +237,17 @@ def _repeat_of(session: Session, order: Order, guest: Guest, now: datetime) -> I
     )
 
 
-def owned(public_id: str, guest: Guest) -> ImageTask:
+def owned(public_id: str, payer: Payer) -> ImageTask:
     """The task, for its owner; a task without owner opens to whoever holds its id. Raises NotFound, Forbidden."""
     task = progress.look_up(public_id)
-    if not is_owner(task, guest):
+    if not is_owner(task, payer):
         raise Forbidden
     return task
 
 
-def is_owner(task: ImageTask, guest: Guest) -> bool:
-    """Whether this guest may cancel, repeat and delete the task."""
-    return task.owner is None or task.owner == guest.owner
+def is_owner(task: ImageTask, payer: Payer) -> bool:
+    """Whether this payer may cancel, repeat and delete the task."""
+    return task.owner is None or task.owner == payer.owner
 
 
 def source_of(task: ImageTask) -> StoredFile:
@@ -253,10 +257,10 @@ def source_of(task: ImageTask) -> StoredFile:
     return StoredFile(task.source_store, task.source_key)
 
 
-def retry(public_id: str, guest: Guest, style: str | None = None, idempotency_key: str | None = None) -> Submission:
+def retry(public_id: str, payer: Payer, style: str | None = None, idempotency_key: str | None = None) -> Submission:
     """Paint the same photograph again as a new task with a new charge; raises SourceGone and submit's errors."""
-    task = owned(public_id, guest)
-    if not cancel_is_free(guest.payer):
+    task = owned(public_id, payer)
+    if not cancel_is_free(payer.payer):
         raise TooManyRequests(
             _("Several paintings were stopped half-way today. You can paint this one again tomorrow."),
             retry_after=3600,
@@ -275,20 +279,20 @@ def retry(public_id: str, guest: Guest, style: str | None = None, idempotency_ke
         idempotency_key=idempotency_key,
         retry_of=task.id,
     )
-    return submit(order, guest)
+    return submit(order, payer)
 
 
-def cancel(public_id: str, guest: Guest) -> ImageTask:
+def cancel(public_id: str, payer: Payer) -> ImageTask:
     """Stop a live task; cancelling twice is no error. Raises WrongState when it has ended otherwise."""
-    task = end_from_outside(owned(public_id, guest), Ending(Outcome.CANCELLED))
+    task = end_from_outside(owned(public_id, payer), Ending(Outcome.CANCELLED))
     if task.state is not TaskState.CANCELLED:
         raise WrongState
     return task
 
 
-def remove(public_id: str, guest: Guest) -> None:
+def remove(public_id: str, payer: Payer) -> None:
     """Delete a task with its files, cancelling it first when it is live; the row stays as an empty tombstone."""
-    task = end_from_outside(owned(public_id, guest), Ending(Outcome.CANCELLED))
+    task = end_from_outside(owned(public_id, payer), Ending(Outcome.CANCELLED))
     transaction(lambda session: _bury(session, task.id))
     status.bury(public_id)
 
@@ -341,8 +345,8 @@ def _end(
     read: ImageTask, guard_state: TaskState, guard_attempt: int, ending: Ending, session: Session
 ) -> ImageTask | None:
     """The one ending: the row's move, the result's adoption and the refund together; None on zero rows."""
-    subjects = allowances.subjects_of(read.payer, read.address_subject) if _may_be_due(read, ending.outcome) else ()
-    allowances.lock_subjects(session, subjects, read.paid_on)
+    if _may_be_due(read, ending.outcome):
+        payers.lock_of_task(session, read)
     due = _refund_is_due(session, read, ending.outcome)  # Counted under the payer's lock.
     moved = changed(
         session,
@@ -359,7 +363,7 @@ def _end(
     if ending.result:
         files.adopt(session, ending.result)
     if due:
-        allowances.give_back(session, subjects, read.paid_on)
+        payers.refund(session, read)
     return session.get_one(ImageTask, read.id, populate_existing=True)
 
 

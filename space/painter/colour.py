@@ -82,8 +82,8 @@ def palette(look_name: str, near_people: bool, lamps_from: float) -> Array:
     source_light = lab[..., 0]
     chroma = np.hypot(lab[..., 1], lab[..., 2])
     hue = np.degrees(np.arctan2(lab[..., 2], lab[..., 1])) % 360
-    skin = _bump(hue, 58, 34) * smoothstep(0.02, 0.05, chroma) * (1 - smoothstep(0.13, 0.17, chroma))
-    skin *= smoothstep(0.18, 0.34, source_light)
+    skin = _bump(hue, 58, 34) * smoothstep(0.008, 0.03, chroma) * (1 - smoothstep(0.13, 0.17, chroma))
+    skin *= smoothstep(0.14, 0.28, source_light)
 
     t = source_light**look.gamma
     light = look.black + (look.white - look.black) * (t + 0.10 * (smoothstep(0, 1, t) - t))
@@ -112,7 +112,8 @@ def palette(look_name: str, near_people: bool, lamps_from: float) -> Array:
     if look.dark:
         lamp = _bump(hue, 70, 55) * smoothstep(lamps_from, lamps_from + 0.18, source_light)
         lamp *= smoothstep(0.07, 0.12, chroma)
-        light, a, b = _nightfall(light, a, b, lamp, 0.6 * skin if near_people else 0.0)
+        lips = _bump(hue, 25, 40) * smoothstep(0.02, 0.05, chroma)
+        light, a, b = _nightfall(light, a, b, lamp, 0.6 * np.maximum(skin, lips) if near_people else 0.0)
     return np.ascontiguousarray(fit_to_screen(np.stack([light, a, b], axis=-1)), np.float32)
 
 

@@ -6,12 +6,13 @@ All lengths are given for a picture of one megapixel and grow with the square ro
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from .colour import grade, palette
-from .dabs import BROAD, FINE, SOFT, lay_dabs
+from .dabs import BROAD, FINE, SOFT, Brush, lay_dabs
 from .kuwahara import kuwahara
 from .light import bloom, low_sun
 from .lines import draw_lines, smooth_along
@@ -59,121 +60,143 @@ def paint(
     return (np.clip(painting, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _paint(photo: Array, look_name: str, seed: int, progress: Callable[[float, str], None]) -> Array:
-    """The steps, on float32 of at most about one megapixel."""
-    look = LOOKS[look_name]
+@dataclass(frozen=True)
+class Scene:
+    """What the painter sees before the first stroke; planes of the picture's size unless said otherwise."""
+
+    scale: float
+    """Square root of the area in megapixels: all lengths are multiplied by it."""
+    toned: Array
+    """The photograph with opened shadows, the picture that is painted."""
+    half: Array
+    """The same at half the size."""
+    skin: Array
+    small_skin: Array
+    """`skin` at a quarter of the size."""
+    sky: Sky
+    flow: Flow
+    coarse_flow: Flow
+    """The flow of `half`."""
+
+    @property
+    def skin_share(self) -> float:
+        return float((self.small_skin > 0.5).mean())
+
+
+def _look_at(photo: Array) -> Scene:
+    """Light, people, sky and the direction of every shape."""
     height, width = photo.shape[:2]
     scale = float(np.sqrt(height * width / 1e6))
-
-    progress(0.02, "Looking at the light")
     toned = open_shadows(photo)
     small_skin = skin_mask(toned)
     skin = grow_to(small_skin, photo.shape)
     toned = keep_skin_tone(toned, photo, skin)
-    skin_share = float((small_skin > 0.5).mean())
-    sky = find_sky(toned, skin_share)
-
-    progress(0.12, "Sketching the shapes")
-    fine_flow = flow_of(toned, 2.0 * scale)
     half = shrink_to(toned, (height / 2, width / 2))
-    coarse_flow = flow_of(half, 2.2 * scale)
-
-    progress(0.20, "Laying in the colours")
-    fine = kuwahara(toned, fine_flow, max(2, round(3.4 * scale)))
-    coarse = kuwahara(half, coarse_flow, max(2, round(look.coarse_radius * scale)))
-    coarse = grow_to(coarse, photo.shape, cv2.INTER_CUBIC)
-    detail = _detail(fine_flow, skin, sky, scale)
-    canvas = coarse + detail[..., None] * (fine - coarse)
-    canvas = smooth_along(canvas, fine_flow, max(2, round(5 * scale)))
-    canvas = soften(canvas, skin, scale)
-
-    progress(0.45, "Painting leaf by leaf")
-    if not look.wet:
-        canvas = _with_dabs(canvas, toned, fine_flow, detail, skin, sky, scale, seed)
-
-    progress(0.62, "Choosing the palette")
-    canvas = _graded(canvas, fine_flow, skin, small_skin, skin_share, sky, look_name, toned)
-
-    if sky.exists:
-        progress(0.72, "Painting the sky")
-        canvas = paint_sky(canvas, toned, sky, look, seed)
-
-    progress(0.80, "Drawing the lines")
-    line = draw_lines(fine, fine_flow, scale) * (1 - sky.mask) * (1 - 0.82 * skin) * look.line
-    canvas = _inked(canvas, line, look)
-
-    progress(0.90, "Letting the light in")
-    if look.sun and sky.exists:
-        canvas = low_sun(canvas, toned, sky)
-    canvas = bloom(canvas, look, skin)
-
-    progress(0.95, "Finishing on paper")
-    if look.wet:
-        canvas = wet_paint(canvas, fine_flow, scale, seed)
-    return add_surface(canvas, brush_relief(coarse_flow, scale, seed), look.paper)
-
-
-def _detail(flow: Flow, skin: Array, sky: Sky, scale: float) -> Array:
-    """Where the fine layer shows: clear edges and skin; elsewhere the broad one does."""
-    detail = smoothstep(0.012, 0.045, blur(flow.energy, 2 * scale))
-    detail = detail * smoothstep(0.20, 0.60, blur(flow.anisotropy, 2 * scale))
-    return np.maximum(detail, 0.85 * skin) * (1 - 0.7 * sky.mask)
-
-
-def _with_dabs(
-    canvas: Array, toned: Array, flow: Flow, detail: Array, skin: Array, sky: Sky, scale: float, seed: int
-) -> Array:
-    """Two layers of dabs: broad ones in quiet areas, small ones where the photograph is full of texture."""
-    calm = (1 - skin) * (1 - 0.35 * sky.mask)
-    texture = blur(np.abs(luma(toned) - luma(canvas)), 12 * scale)
-    reference = canvas
-    canvas = canvas.copy()
-    lay_dabs(canvas, reference, flow, 0.55 * calm * (1 - 0.75 * detail), BROAD, scale, seed)
-    lay_dabs(canvas, reference, flow, 0.88 * calm * smoothstep(0.008, 0.035, texture), FINE, scale, seed + 1)
-    lay_dabs(canvas, reference, flow, 0.80 * skin, SOFT, scale, seed + 2)
-    return canvas
-
-
-def _graded(
-    canvas: Array,
-    flow: Flow,
-    skin: Array,
-    small_skin: Array,
-    skin_share: float,
-    sky: Sky,
-    look_name: str,
-    toned: Array,
-) -> Array:
-    """The canvas in the colours of the look."""
-    look = LOOKS[look_name]
-    steps = look.quantise * (1 - skin) * smoothstep(0.006, 0.03, flow.energy) * (1 - 0.8 * sky.mask)
-    # Hair belongs to the person too: the neighbourhood of skin takes the mild palette.
-    reach = max(1, int(0.05 * max(small_skin.shape)))
-    people = cv2.dilate(small_skin, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
-    people = grow_to(np.clip(blur(people, 0.6 * reach), 0, 1), canvas.shape)
-    lamps_from = _lamps_from(toned, sky, skin_share) if look.dark else 1.0
-    return grade(
-        canvas,
-        steps.astype(np.float32),
-        people,
-        palette(look_name, False, lamps_from),
-        palette(look_name, True, lamps_from),
+    return Scene(
+        scale=scale,
+        toned=toned,
+        half=half,
+        skin=skin,
+        small_skin=small_skin,
+        sky=find_sky(toned, small_skin),
+        flow=flow_of(toned, 2.0 * scale),
+        coarse_flow=flow_of(half, 2.2 * scale),
     )
 
 
-def _lamps_from(toned: Array, sky: Sky, skin_share: float) -> float:
+def _paint(photo: Array, look_name: str, seed: int, progress: Callable[[float, str], None]) -> Array:
+    """The steps, on float32 of at most about one megapixel."""
+    look = LOOKS[look_name]
+    progress(0.02, "Looking at light and shapes")
+    scene = _look_at(photo)
+
+    progress(0.20, "Laying in the colours")
+    fine = kuwahara(scene.toned, scene.flow, max(2, round(3.4 * scene.scale)))
+    coarse = kuwahara(scene.half, scene.coarse_flow, max(2, round(look.coarse_radius * scene.scale)))
+    coarse = grow_to(coarse, photo.shape, cv2.INTER_CUBIC)
+    detail = _detail(scene)
+    canvas = coarse + detail[..., None] * (fine - coarse)
+    canvas = smooth_along(canvas, scene.flow, max(2, round(5 * scene.scale)))
+    canvas = soften(canvas, scene.skin, scene.scale)
+
+    progress(0.55, "Setting the brush strokes")
+    canvas = _with_dabs(canvas, scene, detail, look, seed)
+
+    progress(0.68, "Choosing the palette")
+    canvas = _graded(canvas, scene, look_name)
+
+    if scene.sky.exists:
+        progress(0.75, "Painting the sky")
+        canvas = paint_sky(canvas, scene.toned, scene.sky, look, seed)
+
+    progress(0.82, "Drawing the lines")
+    line = draw_lines(fine, scene.flow, scene.scale) * (1 - scene.sky.mask) * (1 - 0.82 * scene.skin)
+    canvas = _inked(canvas, line, look)
+
+    progress(0.93, "Letting the light in")
+    if look.sun and scene.sky.exists:
+        canvas = low_sun(canvas, scene.toned, scene.sky)
+    canvas = bloom(canvas, look, scene.skin)
+
+    progress(0.95, "Finishing on paper")
+    if look.wet:
+        canvas = wet_paint(canvas, scene.flow, scene.scale, seed)
+    return add_surface(canvas, brush_relief(scene.coarse_flow, scene.scale, seed), look.paper)
+
+
+def _detail(scene: Scene) -> Array:
+    """Where the fine layer shows: clear edges and skin; elsewhere the broad one does."""
+    detail = smoothstep(0.012, 0.045, blur(scene.flow.energy, 2 * scene.scale))
+    detail = detail * smoothstep(0.20, 0.60, blur(scene.flow.anisotropy, 2 * scene.scale))
+    return np.maximum(detail, 0.85 * scene.skin) * (1 - 0.7 * scene.sky.mask)
+
+
+def _with_dabs(reference: Array, scene: Scene, detail: Array, look: Look, seed: int) -> Array:
+    """Broad dabs in quiet areas, small ones where the photograph is full of texture, soft ones on skin.
+
+    Watercolour has no opaque dabs; only its faces are modelled with soft ones.
+    """
+    canvas = reference.copy()
+
+    def lay(density: Array, brush: Brush, layer: int) -> None:
+        lay_dabs(canvas, reference, scene.flow, density, brush, scene.scale, seed + layer)
+
+    if not look.wet:
+        calm = (1 - scene.skin) * (1 - 0.35 * scene.sky.mask)
+        texture = blur(np.abs(luma(scene.toned) - luma(reference)), 12 * scene.scale)
+        lay(0.55 * calm * (1 - 0.75 * detail), BROAD, 0)
+        lay(0.88 * calm * smoothstep(0.008, 0.035, texture), FINE, 1)
+    lay(0.80 * scene.skin, SOFT, 2)
+    return canvas
+
+
+def _graded(canvas: Array, scene: Scene, look_name: str) -> Array:
+    """The canvas in the colours of the look."""
+    look = LOOKS[look_name]
+    steps = look.quantise * (1 - scene.skin) * (1 - 0.8 * scene.sky.mask)
+    steps = steps * smoothstep(0.006, 0.03, scene.flow.energy)
+    # Hair belongs to the person too: the neighbourhood of skin takes the mild palette.
+    reach = max(1, int(0.05 * max(scene.small_skin.shape)))
+    near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    people = grow_to(np.clip(blur(cv2.dilate(scene.small_skin, near), 0.6 * reach), 0, 1), canvas.shape)
+    lamps_from = _lamps_from(scene) if look.dark else 1.0
+    plain, mild = palette(look_name, False, lamps_from), palette(look_name, True, lamps_from)
+    return grade(canvas, steps.astype(np.float32), people, plain, mild)
+
+
+def _lamps_from(scene: Scene) -> float:
     """The OKLab lightness above which warm colours are lamps at night; 1 where nothing should be lit.
 
     Under a blue sky bright warm walls are lit. In a photograph that was taken at night even dim lights are real.
     With people near and no sky, nothing is lit, or faces would glow.
     """
-    if float(np.median(toned)) < 0.22:
+    if float(np.median(scene.toned)) < 0.22:
         return 0.42
-    outdoors = sky.blue_share > 0.12 and skin_share < 0.45
-    return 0.66 if outdoors or skin_share < 0.04 else 1.0
+    outdoors = scene.sky.blue_share > 0.12 and scene.skin_share < 0.45
+    return 0.66 if outdoors or scene.skin_share < 0.04 else 1.0
 
 
 def _inked(canvas: Array, line: Array, look: Look) -> Array:
     """Lines in a darker tone of what lies under them, never black."""
     ink = 0.30 * canvas + 0.45 * np.array(look.ink, np.float32)
-    return canvas + line[..., None] * (ink - canvas)
+    return canvas + (look.line * line)[..., None] * (ink - canvas)

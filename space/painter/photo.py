@@ -24,7 +24,7 @@ def to_srgb(photo: Image.Image) -> Image.Image:
                 ImageCms.createProfile("sRGB"),
                 outputMode="RGB",
             )
-        except ImageCms.PyCMSError:
+        except (ImageCms.PyCMSError, OSError):
             pass  # A broken or unsuitable profile: the plain values are the best guess.
     return photo.convert("RGB")
 

@@ -37,8 +37,8 @@ class Sky:
         return self.share > 0
 
 
-def find_sky(rgb: Array, skin_share: float) -> Sky:
-    """The sky of a picture.
+def find_sky(rgb: Array, skin: Array) -> Sky:
+    """The sky of a picture; `skin` is how likely each pixel is skin, a plane of any size.
 
     Without any blue it is believed only where nobody is in the picture, because walls are white too, and not
     when it is mostly yellow, because flowers are.
@@ -51,7 +51,10 @@ def find_sky(rgb: Array, skin_share: float) -> Sky:
     small = shrink_to(rgb, (height * min(1, zoom), width * min(1, zoom)))
     if np.ptp(small, axis=2).max() < 0.06:
         return nothing  # A black-and-white photograph stays one.
+    small_skin = grow_to(skin, small.shape)
+    skin_share = float((small_skin > 0.5).mean())
     blue, white, pink, yellow = _candidates(small)
+    pink &= small_skin < 0.3
     found = _connected_to_the_top(blue | white | pink | yellow)
     if not found.any():
         return nothing
@@ -76,8 +79,9 @@ def _candidates(small: Array) -> tuple[Array, Array, Array, Array]:
     lab = to_oklab(small)
     light, chroma = lab[..., 0], np.hypot(lab[..., 1], lab[..., 2])
     hue = np.degrees(np.arctan2(lab[..., 2], lab[..., 1])) % 360
-    grey = luma(small)
-    change = blur(np.hypot(cv2.Sobel(grey, -1, 1, 0), cv2.Sobel(grey, -1, 0, 1)) / 8, 1.0)
+    # In every colour, because a face before the sky may be just as light as the sky.
+    change = np.hypot(cv2.Sobel(small, -1, 1, 0), cv2.Sobel(small, -1, 0, 1)).max(axis=2) / 8
+    change = blur(change, 1.0)
     blue = (hue > 208) & (hue < 290) & (((chroma > 0.028) & (light > 0.4)) | ((chroma > 0.06) & (light > 0.2)))
     blue &= change < 0.045
     white = (chroma < 0.05) & (light > 0.70) & (change < 0.030)

@@ -4,15 +4,19 @@ from collections.abc import Callable
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 
 from ghibli_flask.clock import FixedClock
+from ghibli_flask.database import reading
 from ghibli_flask.errors import TASK_FAILURES
+from ghibli_flask.models import Allowance
 from tests.engines.conftest import RunningSpace, start_space
 from tests.faults.conftest import (
     MOODS,
     TOKEN_LIKE,
     Visitor,
     assert_nothing_left,
+    calls,
     meanwhile,
     paint_waiting,
     photo,
@@ -115,6 +119,19 @@ def test_slow(web: Flask, visitor: Visitor, painter: Painter, moods: RunningSpac
     assert_nothing_left(web, clock)
 
 
+def test_busy_for_a_moment(
+    web: Flask, visitor: Visitor, painter: Painter, moods: RunningSpace, clock: FixedClock
+) -> None:
+    """A Space that has no GPU at the first call is asked again, and the order is painted in the same attempt."""
+    task_id = visitor.order(prompt="busy once")
+    paint_waiting(painter(moods, "/busy_once"))
+    told = visitor.poll(task_id)
+    assert (told["status"], told["refunded"], told["attempt"]) == ("SUCCESS", False, 1)
+    assert calls(moods, "started", "busy once") == 2
+    assert tries_used(web) == [1, 1]
+    assert_nothing_left(web, clock)
+
+
 def test_dying_in_the_middle(
     web: Flask,
     visitor: Visitor,
@@ -173,4 +190,20 @@ def test_ordering_again_after_a_failure(
     assert (told["status"], told["refunded"], told["code"]) == ("SUCCESS", False, None)
     assert visitor.get(told["urls"][0]).data != photo(7)
     assert tries_used(web) == [1, 1]
+    assert_nothing_left(web, clock)
+
+
+def test_given_back_after_midnight(web: Flask, visitor: Visitor, painter: Painter, clock: FixedClock) -> None:
+    """A try is given back to the day on which it was taken, not to the day on which the order failed."""
+    clock.moment = clock.now().replace(hour=23, minute=59, second=30)
+    yesterdays = visitor.order(1)
+    clock.advance(minutes=1)
+    visitor.order(2)
+    assert tries_used(web) == [1, 1, 1, 1]
+    paint_waiting(painter(), most=1)
+    assert visitor.poll(yesterdays)["refunded"]
+    with web.app_context(), reading() as session:
+        rows = session.execute(select(Allowance.day, Allowance.used).order_by(Allowance.day)).all()
+    assert [row.used for row in rows] == [0, 0, 1, 1]
+    assert rows[0].day < rows[-1].day
     assert_nothing_left(web, clock)

@@ -1,5 +1,6 @@
 """Workers on their bad day: killed, frozen, told to stop, or painting what nobody wants any more."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from flask import Flask
 
 from ghibli_flask.clock import FixedClock
+from ghibli_flask.extensions import AWAY_MEMORY_S
 from ghibli_flask.services import files, runs, tasks
 from ghibli_flask.services.tasks import Ending
 from ghibli_flask.task_states import Outcome, Stage
@@ -32,6 +34,7 @@ from tests.faults.conftest import (
     tries_used,
     wait_for_call,
 )
+from tests.support.redis_server import RedisServer
 
 Painter = Callable[..., Flask]
 StartWorker = Callable[..., WorkerProcess]
@@ -234,4 +237,32 @@ def test_deleted_while_the_worker_still_talks(web: Flask, visitor: Visitor, cloc
         assert visitor.delete(task_id).status_code == 204
         pulse.tell(News(PAINTING, fraction=0.5))
         assert visitor.get(f"/api/poll-task?taskId={task_id}").status_code == 404
+    assert_nothing_left(web, clock)
+
+
+@pytest.mark.parametrize("outage_s", [0.5, 5.0])
+def test_redis_away_while_painting(
+    web: Flask,
+    visitor: Visitor,
+    worker_process: StartWorker,
+    moods: RunningSpace,
+    redis_server: RedisServer,
+    clock: FixedClock,
+    outage_s: float,
+) -> None:
+    """A worker outlives an outage of Redis at the end of a painting: that picture is done, and so is the next one."""
+    words = f"doorbell gone for {outage_s}"
+    task_id = visitor.order(1, prompt=words, seed=15)
+    worker = worker_process(moods, "/patient")
+    wait_for_call(moods, words)
+    redis_server.stop()
+    assert wait_until(lambda: row(web, task_id).status == "completed", 15)
+    time.sleep(outage_s)
+    redis_server.start()
+    time.sleep(AWAY_MEMORY_S)
+    assert visitor.poll(task_id)["status"] == "SUCCESS"
+    after = visitor.order(2, prompt=words, seed=0)
+    assert wait_until(lambda: row(web, after).status == "completed", 20), worker.tail()
+    assert worker.terminate() == 0
+    assert tries_used(web) == [2, 2]
     assert_nothing_left(web, clock)

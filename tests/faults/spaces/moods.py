@@ -35,6 +35,14 @@ def refusal(prompt, spatial_img, height, width, seed, control_type):
     raise gr.Error("Value 42 is not in the list of choices, said hf_abcdefghijklmnop", print_exception=False)
 
 
+def busy_once(prompt, spatial_img, height, width, seed, control_type):
+    """Has no GPU at the first call with these words, and paints at the second."""
+    STARTED.append(prompt)
+    if STARTED.count(prompt) == 1:
+        raise gr.Error("No GPU was available after 60s. Retry later", print_exception=False)
+    return painted(spatial_img, "", FOLDER)
+
+
 def blank(prompt, spatial_img, height, width, seed, control_type):
     """A file that calls itself a picture and is none."""
     path = Path(FOLDER, "blank.png")
@@ -56,7 +64,7 @@ def patient(prompt, spatial_img, height, width, seed, control_type):
 
 
 with gr.Blocks() as blocks:
-    for painter in (quota, refusal, blank, patient):
+    for painter in (quota, refusal, busy_once, blank, patient):
         gr.Button().click(
             painter, inputs(["Ghibli"], zero=False), gr.File(), api_name=painter.__name__, concurrency_limit=8
         )

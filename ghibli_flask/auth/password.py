@@ -1,0 +1,176 @@
+"""Signing up, in and out with an address and a password, and the links that come by mail."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
+from flask_babel import get_locale, gettext
+from werkzeug.wrappers import Response as AnyResponse
+
+from ghibli_flask.errors import AppError, NotFound
+from ghibli_flask.extensions import runtime
+from ghibli_flask.services import accounts, mail
+from ghibli_flask.visitors import begin_session, client_address, end_session, greet, signed_in
+
+passwords = Blueprint("auth", __name__, url_prefix="/auth")
+
+
+@passwords.before_request
+def welcome() -> None:
+    """A browser gets its guest cookie here too, so that its forms carry a token."""
+    if request.method == "GET":
+        greet()
+
+
+@passwords.get("/signin")
+def sign_in() -> AnyResponse:
+    """The form to sign in, or onwards when somebody is signed in already."""
+    if signed_in() and not request.args.get("fresh"):
+        return redirect(safe_next())
+    return _page("auth/signin.html")
+
+
+@passwords.post("/signin")
+def sign_in_now() -> AnyResponse:
+    """Sign in, and on to where the visitor came from."""
+    form = request.form
+    try:
+        account = accounts.sign_in(form.get("email", ""), form.get("password", ""), client_address())
+    except AppError as error:
+        return _page("auth/signin.html", error)
+    begin_session(account.user.id)
+    return redirect(safe_next(), code=303)
+
+
+@passwords.get("/signup")
+def sign_up() -> AnyResponse:
+    """The form to make an account."""
+    return redirect(safe_next()) if signed_in() else _page("auth/signup.html")
+
+
+@passwords.post("/signup")
+def sign_up_now() -> AnyResponse:
+    """Prepare the account; the answer is the same whether or not there was one."""
+    form = request.form
+    try:
+        accounts.sign_up(
+            form.get("email", ""), form.get("password", ""), form.get("name", ""), locale(), client_address()
+        )
+    except AppError as error:
+        return _page("auth/signup.html", error)
+    return _page("auth/check_mail.html", email=form.get("email", ""))
+
+
+@passwords.post("/signout")
+def sign_out() -> AnyResponse:
+    """Sign this browser out."""
+    end_session()
+    return redirect(url_for("visitor.home"), code=303)
+
+
+@passwords.get("/forgot")
+def forgot() -> AnyResponse:
+    """The form to ask for a new password."""
+    return _page("auth/forgot.html")
+
+
+@passwords.post("/forgot")
+def forgot_now() -> AnyResponse:
+    """Have a link sent; the answer is the same whether or not there is an account."""
+    try:
+        accounts.ask_for_reset(request.form.get("email", ""), locale(), client_address())
+    except AppError as error:
+        return _page("auth/forgot.html", error)
+    return _page("auth/check_mail.html", email=request.form.get("email", ""))
+
+
+@passwords.get("/confirm/<token>")
+def confirm(token: str) -> AnyResponse:
+    """Ask for a click: programs that look into mails open links too, and must not use them up."""
+    accounts.open_link(accounts.CONFIRM, token)
+    return _page("auth/confirm.html", token=token)
+
+
+@passwords.post("/confirm/<token>")
+def confirm_now(token: str) -> AnyResponse:
+    """Confirm the address and sign in."""
+    account = accounts.confirm(token)
+    begin_session(account.user.id)
+    flash(gettext("Your address is confirmed. Welcome."))
+    return redirect(url_for("visitor.home"), code=303)
+
+
+@passwords.get("/reset/<token>")
+def reset(token: str) -> AnyResponse:
+    """The form for a new password."""
+    accounts.open_link(accounts.RESET, token)
+    return _page("auth/reset.html", token=token)
+
+
+@passwords.post("/reset/<token>")
+def reset_now(token: str) -> AnyResponse:
+    """Set the new password and sign in; every other session has ended."""
+    try:
+        account = accounts.reset_password(token, request.form.get("password", ""))
+    except AppError as error:
+        if error.status != 422:
+            raise
+        return _page("auth/reset.html", error, token=token)
+    begin_session(account.user.id)
+    flash(gettext("Your new password is set. You were signed out everywhere else."))
+    return redirect(url_for("visitor.home"), code=303)
+
+
+@passwords.get("/mails")
+def development_mails() -> AnyResponse:
+    """The mails that development kept instead of sending; there is no such page in production."""
+    if runtime().settings.is_production or runtime().settings.mail_url:
+        raise NotFound
+    letters = [
+        {"to": letter["To"], "subject": letter["Subject"], "text": letter.get_content(), "date": letter["Date"]}
+        for letter in mail.kept()
+    ]
+    return _page("auth/mails.html", letters=letters)
+
+
+def safe_next() -> str:
+    """Where to go after signing in: a path of this site, never another site."""
+    wished = request.values.get("next", "")
+    parts = urlsplit(wished)
+    is_ours = wished.startswith("/") and not parts.scheme and not parts.netloc
+    # Browsers read a backslash as a slash, and ignore tabs and line ends.
+    is_plain = not wished.startswith(("//", "/\\")) and "\\" not in wished and wished.isprintable()
+    return wished if is_ours and is_plain else url_for("visitor.home")
+
+
+def locale() -> str:
+    """The language of this request."""
+    return str(get_locale() or "en")
+
+
+def _page(template: str, error: AppError | None = None, **context: Any) -> AnyResponse:
+    """A page of this door: with its form's earlier values, and what was wrong if anything was."""
+    shown = None
+    if error:
+        text = gettext(error.fields[0].message if error.fields else error.detail)
+        shown = {"title": gettext(error.title), "detail": text % error.params if error.params else text}
+    response = make_response(
+        render_template(
+            template,
+            error=shown,
+            form={"email": request.form.get("email", ""), "name": request.form.get("name", "")},
+            next=request.values.get("next", ""),
+            google=runtime().settings.google_is_configured,
+            shows_mails=not runtime().settings.is_production and not runtime().settings.mail_url,
+            **context,
+        ),
+        error.status if error else 200,
+    )
+    response.headers["Cache-Control"] = "no-store"
+    # The address of this page may be a secret link; no other page is told of it.
+    response.headers["Referrer-Policy"] = "no-referrer"
+    if error and error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response

@@ -1,0 +1,302 @@
+"""People's accounts: sign up, confirm, sign in, passwords, Google, roles. Called by `auth`, `admin` and `jobs.letters`.
+
+No answer tells whether an address has an account: sign-up and reset always say that a mail is on its way, and a wrong
+password takes as long as an unknown address. A password account signs in only after its address is confirmed, so
+nobody can prepare an account at somebody else's address.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+import uuid
+from dataclasses import dataclass
+
+from itsdangerous import BadData, URLSafeTimedSerializer
+from pwdlib import PasswordHash
+from pwdlib.exceptions import UnknownHashError
+from pwdlib.hashers.argon2 import Argon2Hasher
+from pwdlib.hashers.bcrypt import BcryptHasher
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from ghibli_flask.database import reading, transaction
+from ghibli_flask.errors import Blocked, FieldError, InvalidFields, LinkExpired, NotFound, WrongCredentials, _
+from ghibli_flask.extensions import runtime
+from ghibli_flask.models.user import User, UserProfile
+from ghibli_flask.services import credits, mail, sessions
+from ghibli_flask.services.throttle import (
+    MAIL_BY_ACCOUNT,
+    MAIL_BY_ADDRESS,
+    SIGN_IN_BY_ACCOUNT,
+    SIGN_IN_BY_ADDRESS,
+    throttle,
+)
+
+CONFIRM, RESET, BIND_GOOGLE = "confirm", "reset", "bind-google"
+LINK_LASTS_S = {CONFIRM: 24 * 3600, RESET: 3600, BIND_GOOGLE: 3600}
+SHORTEST_PASSWORD = 10
+LONGEST_PASSWORD = 200
+LONGEST_NAME = 100
+LONGEST_EMAIL = 254
+PASSWORD_PROVIDER, GOOGLE_PROVIDER = "credentials", "google"
+
+_hasher = PasswordHash((Argon2Hasher(), BcryptHasher()))
+# Verified against when there is no account, so that an unknown address takes as long as a wrong password.
+_DECOY = _hasher.hash("nobody has this password")
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user with the profile, as plain rows that stay readable."""
+
+    user: User
+    profile: UserProfile
+
+    @property
+    def may_sign_in(self) -> bool:
+        """Whether the address was confirmed, or the account comes from an earlier installation."""
+        return self.profile.email_verified_at is not None or self.profile.adopted_at is not None
+
+
+def email_key(email: str) -> str:
+    """How an address is compared and kept in keys: normalised, without regard to case, hashed."""
+    return hashlib.sha256(unicodedata.normalize("NFKC", email.strip()).casefold().encode()).hexdigest()
+
+
+def sign_up(email: str, password: str, name: str, locale: str, address: str) -> None:
+    """Prepare an account and have its address confirmed by mail; says nothing about whether there was one already.
+
+    Raises InvalidFields for an unusable address, name or password, and TooManyRequests.
+    """
+    email = _checked_email(email)
+    name = name.strip()[:LONGEST_NAME]
+    hashed = _hasher.hash(checked_password(password))
+    key = email_key(email)
+    _slow_down_mail(key, address)
+    transaction(lambda session: _prepare(session, email, key, hashed, name, locale))
+    mail.ask_for(CONFIRM, key, locale)
+
+
+def _prepare(session: Session, email: str, key: str, hashed: str, name: str, locale: str) -> None:
+    """Enter an unconfirmed account, or renew one that was never confirmed; a confirmed one stays as it is."""
+    found = _find(session, UserProfile.email_key == key)
+    if found is None:
+        user = create(session, email, PASSWORD_PROVIDER, name, locale)
+        user.password_hash = hashed
+    elif not found.may_sign_in and found.profile.google_sub is None:
+        found.user.password_hash = hashed
+        found.user.name = name or found.user.name
+
+
+def create(session: Session, email: str, provider: str, name: str | None, locale: str | None) -> User:
+    """Enter a new user with the month's credits and their opening entry, within a transaction."""
+    now, settings = runtime().clock.now(), runtime().settings
+    user = User(
+        id=uuid.uuid4().hex,
+        email=email,
+        name=name or None,
+        provider=provider,
+        created_at=now,
+        monthly_credits=settings.monthly_credits,
+        credits_reset_at=credits.next_reset(now),
+    )
+    role = "admin" if email_key(email) in {email_key(admin) for admin in settings.admin_emails} else "user"
+    session.add(user)
+    session.add(UserProfile(user_id=user.id, email_key=email_key(email), locale=locale, role=role))
+    session.flush()
+    credits.open_account(session, user.id, settings.monthly_credits)
+    return user
+
+
+def sign_in(email: str, password: str, address: str) -> Account:
+    """The account of this address and password; raises WrongCredentials, Blocked and TooManyRequests.
+
+    An older hash is replaced by a present one on the way.
+    """
+    key = email_key(email)
+    throttle().check(SIGN_IN_BY_ACCOUNT, key)
+    throttle().check(SIGN_IN_BY_ADDRESS, address)
+    with reading() as session:
+        found = _find(session, UserProfile.email_key == key)
+    if not _fits(found, password) or found is None or not found.may_sign_in:
+        throttle().count(SIGN_IN_BY_ACCOUNT, key)
+        throttle().count(SIGN_IN_BY_ADDRESS, address)
+        raise WrongCredentials
+    return entered(found)
+
+
+def _fits(found: Account | None, password: str) -> bool:
+    """Whether the password is the account's; takes as long for nobody's."""
+    hashed = found.user.password_hash if found and found.user.password_hash else None
+    try:
+        fits, renewed = _hasher.verify_and_update(password[:LONGEST_PASSWORD], hashed or _DECOY)
+    except UnknownHashError:
+        return False
+    if hashed is None or found is None:
+        return False
+    if fits and renewed:
+        transaction(lambda session: setattr(session.get_one(User, found.user.id), "password_hash", renewed))
+    return fits
+
+
+def entered(account: Account) -> Account:
+    """The last step of every way in: raises Blocked, notes the time, and makes administrators of ADMIN_EMAILS."""
+    if account.profile.blocked_at:
+        raise Blocked
+    return transaction(lambda session: _note_entry(session, account.user.id))
+
+
+def _note_entry(session: Session, user_id: str) -> Account:
+    account = _find(session, UserProfile.user_id == user_id)
+    if account is None:
+        raise WrongCredentials
+    account.user.last_login = runtime().clock.now()
+    admins = {email_key(admin) for admin in runtime().settings.admin_emails}
+    is_proven = account.profile.email_verified_at is not None
+    account.profile.role = "admin" if is_proven and account.profile.email_key in admins else "user"
+    return account
+
+
+def find(user_id: str) -> Account:
+    """The account of this user; raises NotFound."""
+    with reading() as session:
+        account = _find(session, UserProfile.user_id == user_id)
+    if account is None:
+        raise NotFound
+    return account
+
+
+def find_by_email_key(key: str) -> Account | None:
+    """The account at this address, if there is one; for the job that writes mails."""
+    with reading() as session:
+        return _find(session, UserProfile.email_key == key)
+
+
+def ask_for_reset(email: str, locale: str, address: str) -> None:
+    """Have a reset link sent, if there is such an account; the answer is the same if not."""
+    key = email_key(email)
+    _slow_down_mail(key, address)
+    mail.ask_for(RESET, key, locale)
+
+
+def link_token(kind: str, account: Account, argument: str = "") -> str:
+    """The signed part of a link in a mail: good once, and only while the account is as it is now."""
+    return _links(kind).dumps([account.user.id, _fingerprint(account), argument])
+
+
+def open_link(kind: str, token: str) -> tuple[Account, str]:
+    """The account and argument behind a link; raises LinkExpired."""
+    try:
+        user_id, fingerprint, argument = _links(kind).loads(token, max_age=LINK_LASTS_S[kind])
+        account = find(user_id)
+    except (BadData, ValueError, NotFound) as error:
+        raise LinkExpired from error
+    if fingerprint != _fingerprint(account):
+        raise LinkExpired
+    return account, argument
+
+
+def confirm(token: str) -> Account:
+    """Take an address as confirmed by the link that was sent to it."""
+    account, _argument = open_link(CONFIRM, token)
+    transaction(lambda session: _verify(session, account.user.id))
+    return entered(find(account.user.id))
+
+
+def reset_password(token: str, password: str) -> Account:
+    """Set a new password by the link of a reset mail; every session of the account ends."""
+    account, _argument = open_link(RESET, token)
+    hashed = _hasher.hash(checked_password(password))
+
+    def unit(session: Session) -> None:
+        session.get_one(User, account.user.id).password_hash = hashed
+        _verify(session, account.user.id)
+        sessions.end_all_within(session, account.user.id)
+
+    transaction(unit)
+    return entered(find(account.user.id))
+
+
+def change_password(user_id: str, old: str, new: str, keep_session: str) -> None:
+    """Change a known password, or set the first one of a Google account; other sessions end.
+
+    Raises WrongCredentials when the old one is wrong; a Google account without a password has none to give.
+    """
+    account = find(user_id)
+    if account.user.password_hash and not _fits(account, old):
+        raise WrongCredentials
+    hashed = _hasher.hash(checked_password(new))
+
+    def unit(session: Session) -> None:
+        session.get_one(User, user_id).password_hash = hashed
+        sessions.end_all_within(session, user_id, but=keep_session)
+
+    transaction(unit)
+
+
+def update_profile(user_id: str, name: str, locale: str | None) -> None:
+    """Change the name and the language."""
+
+    def unit(session: Session) -> None:
+        session.get_one(User, user_id).name = name.strip()[:LONGEST_NAME] or None
+        session.get_one(UserProfile, user_id).locale = locale
+
+    transaction(unit)
+
+
+def password_fits(user_id: str, password: str) -> bool:
+    """Whether this is the user's password; for actions that ask once more."""
+    return _fits(find(user_id), password)
+
+
+def checked_password(password: str) -> str:
+    """The same password if it may be used; raises InvalidFields. Length is the rule that helps; others only annoy."""
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise InvalidFields(
+            fields=(FieldError("password", _("A password has 10 to 200 characters; a short sentence is a good one.")),)
+        )
+    return password
+
+
+def _checked_email(email: str) -> str:
+    email = email.strip()
+    name, at, host = email.rpartition("@")
+    if not (at and name and "." in host) or len(email) > LONGEST_EMAIL or any(c.isspace() for c in email):
+        raise InvalidFields(fields=(FieldError("email", _("This does not look like a mail address.")),))
+    return email
+
+
+def _verify(session: Session, user_id: str) -> None:
+    profile = session.get_one(UserProfile, user_id)
+    profile.email_verified_at = profile.email_verified_at or runtime().clock.now()
+
+
+def _find(session: Session, condition: object) -> Account | None:
+    row = session.execute(
+        select(User, UserProfile).join(UserProfile, UserProfile.user_id == User.id).where(condition)  # type: ignore[arg-type]
+    ).one_or_none()
+    return Account(row[0], row[1]) if row else None
+
+
+def _slow_down_mail(key: str, address: str) -> None:
+    """Bound how many mails an address can be sent, and how many one machine can cause."""
+    for rule, subject in ((MAIL_BY_ACCOUNT, key), (MAIL_BY_ADDRESS, address)):
+        throttle().check(rule, subject)
+        throttle().count(rule, subject)
+
+
+def _fingerprint(account: Account) -> str:
+    """Changes with the password, the confirmation and the Google account, so that a used link is a dead one."""
+    parts = (account.user.password_hash, account.profile.email_verified_at, account.profile.google_sub)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _links(kind: str) -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(list(reversed(runtime().settings.signing_keys)), salt=f"link-{kind}")
+
+
+def remove_unconfirmed(session: Session, user_id: str) -> None:
+    """Drop an account that was never confirmed, because the address proved to be somebody else's."""
+    session.execute(delete(UserProfile).where(UserProfile.user_id == user_id))
+    session.execute(delete(User).where(User.id == user_id))

@@ -1,0 +1,50 @@
+"""Writing and sending the mails of accounts, on the maintenance queue. RQ calls `write` by its dotted name."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import current_app, render_template
+from flask_babel import force_locale, gettext
+
+from ghibli_flask.extensions import runtime
+from ghibli_flask.services import accounts, mail
+from ghibli_flask.services.accounts import BIND_GOOGLE, CONFIRM, RESET, Account
+
+log = logging.getLogger(__name__)
+
+EXISTS = "exists"
+SUBJECTS = {
+    CONFIRM: "Please confirm your address",
+    RESET: "A new password",
+    BIND_GOOGLE: "Signing in with Google",
+    EXISTS: "You have an account already",
+}
+PATHS = {CONFIRM: "/auth/confirm/", RESET: "/auth/reset/", BIND_GOOGLE: "/auth/bind-google/"}
+
+
+def write(kind: str, email_key: str, locale: str | None, argument: str | None) -> None:
+    """Write a mail of this kind to whoever has this address; to nobody, when nobody has it."""
+    account = accounts.find_by_email_key(email_key)
+    if account is None or account.profile.blocked_at:
+        log.info("a mail of kind %s was asked for an address without an account", kind)
+        return
+    if kind == CONFIRM and account.may_sign_in:
+        kind = EXISTS
+    with current_app.test_request_context(base_url=runtime().settings.public_url), force_locale(locale or "en"):
+        mail.send(_letter(kind, account, argument or ""))
+
+
+def _letter(kind: str, account: Account, argument: str) -> mail.Letter:
+    settings = runtime().settings
+    link = settings.public_url
+    if kind in PATHS:
+        link += PATHS[kind] + accounts.link_token(kind, account, argument)
+    text = render_template(
+        f"mail/{kind}.txt",
+        name=account.user.name,
+        site_name=settings.site_name,
+        link=link,
+        public_url=settings.public_url,
+    )
+    return mail.Letter(account.user.email, gettext(SUBJECTS[kind]), text)
