@@ -9,8 +9,6 @@ BIN := .venv/bin
 SPACE_BIN := space/.venv/bin
 SPACE_TESTS = $(patsubst space/%,%,$(filter space/%,$(T)))
 APP_TESTS = $(filter-out space/%,$(T))
-# The Space is a project of its own: it is tested from its own folder, without this project's configuration.
-SPACE_PYTEST := -c /dev/null --rootdir .
 SET_UP := PYTHON="$(PYTHON)" scripts/setup/environment.sh
 
 ##@ Every day
@@ -21,7 +19,7 @@ run: setup ## Start everything on this machine and print the address; Ctrl-C sto
 .PHONY: test
 test: setup-test ## Run every check and test; T=path runs the tests of one file or folder alone
 ifdef T
-	$(if $(SPACE_TESTS),cd space && .venv/bin/python -m pytest $(SPACE_PYTEST) --durations=5 $(SPACE_TESTS))
+	$(if $(SPACE_TESTS),cd space && .venv/bin/python -m pytest --durations=5 $(SPACE_TESTS))
 	$(if $(APP_TESTS),$(BIN)/python -m pytest --durations=20 $(APP_TESTS))
 else
 	@$(MAKE) lint test T="space/tests tests"

@@ -11,6 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from whitenoise import WhiteNoise
 
 from ghibli_flask import models
+from ghibli_flask.admin.people import people
 from ghibli_flask.api.meta import meta
 from ghibli_flask.api.orders import orders
 from ghibli_flask.api.pictures import picture_routes
@@ -57,7 +58,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
         install_security(app)
     install_visitors(app)
     install_error_handlers(app)
-    for blueprint in (orders, polling, picture_routes, meta, visitor, passwords):
+    for blueprint in (orders, polling, picture_routes, meta, visitor, passwords, people):
         app.register_blueprint(blueprint)
     app.cli.add_command(tasks_cli)
     _wrap(app, settings, static_path)

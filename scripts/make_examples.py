@@ -13,14 +13,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
+import numpy as np  # type: ignore[import-not-found]  # Only in the Space's environment.
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "space"))
 
-from painter.paint import paint  # noqa: E402 - the painter is found through the line above.
-from painter.photo import to_srgb  # noqa: E402
+# The painter is found through the line above, and only there.
+from painter.paint import paint  # type: ignore[import-not-found]  # noqa: E402
+from painter.photo import to_srgb  # type: ignore[import-not-found]  # noqa: E402
 
 PHOTOGRAPHS = ROOT / "docs" / "photographs"
 EXAMPLES = ROOT / "static" / "img" / "examples"

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,14 @@ import pytest
 
 SPACE = Path(__file__).resolve().parent.parent
 PHOTOGRAPHS = SPACE.parent / "docs" / "photographs"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """gradio_client leaves an empty folder for every picture that it fetches; here they go with the session."""
+    tempfile.tempdir = str(tmp_path_factory.mktemp("client"))
+    yield
+    tempfile.tempdir = None
 
 
 @pytest.fixture(scope="session")

@@ -230,3 +230,19 @@ def test_a_taken_port_is_said(space, tmp_path):
     assert second.returncode != 0
     assert port in second.stderr
     assert not list(tmp_path.glob("painter-*"))
+
+
+@pytest.mark.parametrize(("size", "fitting"), [((640, 427), (688, 1024)), ((300, 1200), (1024, 256))])
+def test_the_page_keeps_the_shape_of_the_photograph(tmp_path, size, fitting):
+    """After an upload the page's sliders move to the height and width of the photograph's own shape."""
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", size).save(photo)
+    told = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", "import sys, app; print(app.size_for(sys.argv[1]))", str(photo)],
+        cwd=SPACE,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert told.stdout.strip() == str(fitting)

@@ -149,10 +149,10 @@ def test_warm_stop(
     web: Flask, visitor: Visitor, worker_process: StartWorker, moods: RunningSpace, clock: FixedClock
 ) -> None:
     """A worker that is told to stop finishes the order in hand, takes no other, and leaves no temporary file."""
-    task_id = visitor.order(1, prompt="in hand", seed=20)
+    task_id = visitor.order(1, prompt="in hand", seed=30)
     worker = worker_process(moods, "/patient")
     wait_for_call(moods, "in hand")
-    waiting = visitor.order(2, prompt="not begun", seed=20)
+    waiting = visitor.order(2, prompt="not begun", seed=0)
     assert worker.terminate() == 0
     assert visitor.poll(task_id)["status"] == "SUCCESS"
     assert visitor.poll(waiting)["status"] == "PENDING"
