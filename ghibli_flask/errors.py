@@ -4,6 +4,12 @@ Services, images and storage raise these; `error_handlers` alone turns them into
 
     AppError
     ├── MalformedRequest           400  malformed
+    ├── GoogleSignInFailed         400  google_sign_in_failed
+    │   ├── GoogleDenied           403  google_denied
+    │   ├── GoogleUnverified       403  google_unverified
+    │   ├── GoogleNotLinked        409  google_not_linked
+    │   ├── GoogleTaken            409  google_taken
+    │   └── GoogleAway             503  google_away
     ├── SignInRequired             401  sign_in_required
     ├── NotSignedIn                401  not_signed_in
     ├── WrongCredentials           401  wrong_credentials
@@ -84,6 +90,71 @@ class MalformedRequest(AppError):
     status = 400
     title = _("Unreadable request")
     default_detail = _("The request could not be read. Please check its form and send it again.")
+
+
+class GoogleSignInFailed(AppError):
+    """A sign-in with Google came back late, twice, to another browser, or with a token that does not hold."""
+
+    code = "google_sign_in_failed"
+    status = 400
+    title = _("That did not work")
+    default_detail = _(
+        "Signing in with Google took too long or was begun in another window. Nothing was changed. Please start again."
+    )
+
+
+class GoogleDenied(GoogleSignInFailed):
+    """The visitor did not agree at Google."""
+
+    code = "google_denied"
+    status = 403
+    title = _("Not signed in")
+    default_detail = _("You came back from Google without signing in. Nothing was changed.")
+
+
+class GoogleUnverified(GoogleSignInFailed):
+    """The Google account names no address that Google has verified."""
+
+    code = "google_unverified"
+    status = 403
+    title = _("Address not verified")
+    default_detail = _(
+        "Google has not verified the mail address of this Google account. Please verify it there, or sign up here "
+        "with a password."
+    )
+
+
+class GoogleNotLinked(GoogleSignInFailed):
+    """The address has an account with a password, and an address alone never opens one."""
+
+    code = "google_not_linked"
+    status = 409
+    title = _("Your account has a password")
+    default_detail = _(
+        "This address has an account with a password here. Please sign in with the password first; then you can add "
+        "Google on your account page."
+    )
+
+
+class GoogleTaken(GoogleSignInFailed):
+    """The Google account, or ours, belongs together with another one already."""
+
+    code = "google_taken"
+    status = 409
+    title = _("Already linked")
+    default_detail = _(
+        "This Google account opens another account here, or your account is opened by another Google account. "
+        "Nothing was changed."
+    )
+
+
+class GoogleAway(GoogleSignInFailed):
+    """Google did not answer in time."""
+
+    code = "google_away"
+    status = 503
+    title = _("Google does not answer")
+    default_detail = _("Google cannot be reached at this moment. Nothing was changed. Please try again in a minute.")
 
 
 class SignInRequired(AppError):

@@ -6,20 +6,26 @@ orders of the process. One queue for each process, because RQ can lose a job bet
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import time
 from typing import Any
 
 from flask import Flask
-from rq import Queue, SimpleWorker
+from redis.client import Pipeline
+from rq import Queue, SimpleWorker, worker_registration
 from rq.executions import Execution
 from rq.job import Job
 
-from ghibli_flask.extensions import runtime
+from ghibli_flask.extensions import REDIS_AWAY, runtime
 from ghibli_flask.queueing import maintenance_queue, paint_queue
 from jobs.process import PaintingProcess
 
+log = logging.getLogger(__name__)
+
 RQ_MAINTENANCE_EVERY_S = 45
+PAUSE_AFTER_OUTAGE_S = 1
 
 
 class ApplicationWorker(SimpleWorker):
@@ -33,6 +39,26 @@ class ApplicationWorker(SimpleWorker):
         """Run one job in a context of its own."""
         with self._app.app_context():
             return super().perform_job(job, queue, execution)
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Run one job. When Redis went away meanwhile, wait for it: RQ would end the worker, and the work is done."""
+        try:
+            super().execute_job(job, queue)
+        except REDIS_AWAY as error:
+            log.warning("Redis went away during a job, the worker waits for it: %s", error)
+            while not self._redis_answers():
+                time.sleep(PAUSE_AFTER_OUTAGE_S)
+
+    def _redis_answers(self) -> bool:
+        try:
+            return bool(self.connection.ping())
+        except REDIS_AWAY:
+            return False
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Say that this worker lives. RQ registers a worker only at its birth, and Redis may have forgotten since."""
+        super().heartbeat(timeout, pipeline)
+        worker_registration.register(self, pipeline)
 
 
 class PaintingWorker(ApplicationWorker):

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from redis.exceptions import RedisError
-from rq import Worker
+from rq import worker_registration
 from sqlalchemy import delete, select, text
 
 from ghibli_flask import queueing
@@ -100,7 +100,8 @@ def _painter_is_heard() -> bool:
 
 def _has_worker(queue: Any) -> bool:
     try:
-        return Worker.count(queue=queue) > 0
+        keys = worker_registration.get_keys(queue)
+        return bool(keys) and bool(runtime().redis.exists(*keys))
     except RedisError:
         return False
 

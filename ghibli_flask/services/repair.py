@@ -63,9 +63,9 @@ def sweep() -> SweepReport:
             return SweepReport(skipped=True)
         now = runtime().clock.now()
         failed = _fail_late(now)
-        requeued = _requeue_dead(now) if _heartbeats_count(now) else 0
+        requeued, given_up = _requeue_dead(now) if _heartbeats_count(now) else (0, 0)
         rung = _ring_again(now)
-        report = SweepReport(failed, requeued, rung, files.drain())
+        report = SweepReport(failed + given_up, requeued, rung, files.drain())
         health.keep("sweep", ok=True, details=asdict(report))
     log.info(report.line)
     return report
@@ -123,18 +123,19 @@ def _fail_late(now: datetime) -> int:
     return ended
 
 
-def _requeue_dead(now: datetime) -> int:
-    """Queue a silent run again once; the second time it is failed and refunded."""
+def _requeue_dead(now: datetime) -> tuple[int, int]:
+    """Queue a silent run again once; the second time it is failed and refunded. Gives both counts."""
     silent = _batch(ImageTask.status == TaskState.PROCESSING.value, ImageTask.heartbeat_at < now - SILENT_AFTER)
-    requeued = 0
+    requeued = given_up = 0
     for task in silent:
         if task.deaths > 0:
-            tasks.end_from_outside(task, Ending(Outcome.FAILED, error_code="interrupted"))
+            done = tasks.end_from_outside(task, Ending(Outcome.FAILED, error_code="interrupted"))
+            given_up += done.state is TaskState.FAILED
         elif transaction(partial(_requeue, task)):
             log.warning("task %s lost its worker in attempt %s and is queued again", task.public_id, task.attempt)
             runs.announce(task.id)
             requeued += 1
-    return requeued
+    return requeued, given_up
 
 
 def _requeue(task: ImageTask, session: Session) -> bool:
