@@ -3,6 +3,8 @@
 from ghibli_flask.models.allowance import Allowance
 from ghibli_flask.models.audit import AuditEntry
 from ghibli_flask.models.credit import CreditEntry
+from ghibli_flask.models.departure import Departure
+from ghibli_flask.models.export import Export
 from ghibli_flask.models.file import DiscardedFile
 from ghibli_flask.models.health import HealthCheck
 from ghibli_flask.models.task import ImageTask
@@ -12,7 +14,9 @@ __all__ = [
     "Allowance",
     "AuditEntry",
     "CreditEntry",
+    "Departure",
     "DiscardedFile",
+    "Export",
     "HealthCheck",
     "ImageTask",
     "User",

@@ -17,7 +17,7 @@ from pwdlib import PasswordHash
 from pwdlib.exceptions import UnknownHashError
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pwdlib.hashers.bcrypt import BcryptHasher
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from ghibli_flask.database import reading, transaction
@@ -55,8 +55,8 @@ class Account:
 
     @property
     def may_sign_in(self) -> bool:
-        """Whether the address was confirmed, or the account comes from an earlier installation."""
-        return self.profile.email_verified_at is not None or self.profile.adopted_at is not None
+        """Whether somebody was once let in: the address was confirmed, Google opened it, or the account was adopted."""
+        return bool(self.profile.email_verified_at or self.profile.google_sub or self.profile.adopted_at)
 
 
 def email_key(email: str) -> str:
@@ -80,11 +80,11 @@ def sign_up(email: str, password: str, name: str, locale: str, address: str) -> 
 
 def _prepare(session: Session, email: str, key: str, hashed: str, name: str, locale: str) -> None:
     """Enter an unconfirmed account, or renew one that was never confirmed; a confirmed one stays as it is."""
-    found = _find(session, UserProfile.email_key == key)
+    found = find_within(session, UserProfile.email_key == key)
     if found is None:
         user = create(session, email, PASSWORD_PROVIDER, name, locale)
         user.password_hash = hashed
-    elif not found.may_sign_in and found.profile.google_sub is None:
+    elif not found.may_sign_in:
         found.user.password_hash = hashed
         found.user.name = name or found.user.name
 
@@ -118,7 +118,7 @@ def sign_in(email: str, password: str, address: str) -> Account:
     throttle().check(SIGN_IN_BY_ACCOUNT, key)
     throttle().check(SIGN_IN_BY_ADDRESS, address)
     with reading() as session:
-        found = _find(session, UserProfile.email_key == key)
+        found = find_within(session, UserProfile.email_key == key)
     if not _fits(found, password) or found is None or not found.may_sign_in:
         throttle().count(SIGN_IN_BY_ACCOUNT, key)
         throttle().count(SIGN_IN_BY_ADDRESS, address)
@@ -148,7 +148,7 @@ def entered(account: Account) -> Account:
 
 
 def _note_entry(session: Session, user_id: str) -> Account:
-    account = _find(session, UserProfile.user_id == user_id)
+    account = find_within(session, UserProfile.user_id == user_id)
     if account is None:
         raise WrongCredentials
     account.user.last_login = runtime().clock.now()
@@ -161,7 +161,7 @@ def _note_entry(session: Session, user_id: str) -> Account:
 def find(user_id: str) -> Account:
     """The account of this user; raises NotFound."""
     with reading() as session:
-        account = _find(session, UserProfile.user_id == user_id)
+        account = find_within(session, UserProfile.user_id == user_id)
     if account is None:
         raise NotFound
     return account
@@ -170,7 +170,13 @@ def find(user_id: str) -> Account:
 def find_by_email_key(key: str) -> Account | None:
     """The account at this address, if there is one; for the job that writes mails."""
     with reading() as session:
-        return _find(session, UserProfile.email_key == key)
+        return find_within(session, UserProfile.email_key == key)
+
+
+def ask_to_bind(account: Account, google_sub: str, locale: str, address: str) -> None:
+    """Ask the owner of an account by mail whether this Google account may open it."""
+    _slow_down_mail(account.profile.email_key, address)
+    mail.ask_for(BIND_GOOGLE, account.profile.email_key, locale, google_sub)
 
 
 def ask_for_reset(email: str, locale: str, address: str) -> None:
@@ -261,10 +267,15 @@ def checked_password(password: str) -> str:
 
 def _checked_email(email: str) -> str:
     email = email.strip()
-    name, at, host = email.rpartition("@")
-    if not (at and name and "." in host) or len(email) > LONGEST_EMAIL or any(c.isspace() for c in email):
+    if not is_address(email):
         raise InvalidFields(fields=(FieldError("email", _("This does not look like a mail address.")),))
     return email
+
+
+def is_address(email: str) -> bool:
+    """Whether this has the form of a mail address that can be kept."""
+    name, at, host = email.rpartition("@")
+    return bool(at and name and "." in host) and len(email) <= LONGEST_EMAIL and not any(c.isspace() for c in email)
 
 
 def _verify(session: Session, user_id: str) -> None:
@@ -272,9 +283,10 @@ def _verify(session: Session, user_id: str) -> None:
     profile.email_verified_at = profile.email_verified_at or runtime().clock.now()
 
 
-def _find(session: Session, condition: object) -> Account | None:
+def find_within(session: Session, condition: ColumnElement[bool]) -> Account | None:
+    """The account that meets this condition, within a transaction."""
     row = session.execute(
-        select(User, UserProfile).join(UserProfile, UserProfile.user_id == User.id).where(condition)  # type: ignore[arg-type]
+        select(User, UserProfile).join(UserProfile, UserProfile.user_id == User.id).where(condition)
     ).one_or_none()
     return Account(row[0], row[1]) if row else None
 

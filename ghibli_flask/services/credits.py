@@ -6,17 +6,23 @@ the same cause posts once however often it is told. Called by `services.payers`,
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ghibli_flask.database import changed, reading, transaction
-from ghibli_flask.errors import InsufficientCredits, NoCredits
+from ghibli_flask.errors import Conflict, FieldError, InsufficientCredits, InvalidFields, NoCredits, NotFound, _
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models.credit import CreditEntry
-from ghibli_flask.models.user import User
+from ghibli_flask.models.departure import Departure
+from ghibli_flask.models.task import ImageTask
+from ghibli_flask.models.user import User, UserProfile
 
 PICTURE_COSTS = 1
 PAGE = 50
@@ -29,6 +35,14 @@ class Balance:
     credits: int
     monthly: int
     resets_at: datetime
+
+
+@dataclass(frozen=True)
+class Line:
+    """One entry of a statement, and whether its picture is still there to be looked at."""
+
+    entry: CreditEntry
+    has_picture: bool
 
 
 @dataclass(frozen=True)
@@ -48,7 +62,10 @@ def next_reset(moment: datetime) -> datetime:
 
 
 def open_account(session: Session, user_id: str, balance: int) -> None:
-    """The first entry of a new or adopted user: the balance as it stands."""
+    """The first entry of a new user: the balance, or less when an account at this address was deleted this month."""
+    left = _left_by_departed(session, session.get_one(UserProfile, user_id).email_key)
+    if left is not None and left < balance:
+        balance = session.get_one(User, user_id).monthly_credits = left
     if balance:
         _enter(session, user_id, balance, "opening", f"opening-{user_id}")
 
@@ -70,7 +87,8 @@ def grant_month(session: Session, user: User) -> bool:
         if user.credits_reset_at is None
         else User.credits_reset_at == user.credits_reset_at
     )
-    lift = max(0, settings.monthly_credits - user.monthly_credits)
+    key = f"month-{user.id}-{now:%Y-%m}"
+    lift = 0 if _entry(session, key) else max(0, settings.monthly_credits - user.monthly_credits)
     moved = changed(
         session,
         update(User)
@@ -81,7 +99,7 @@ def grant_month(session: Session, user: User) -> bool:
     if not moved:
         return False
     if lift:
-        _enter(session, user.id, lift, "month", f"month-{user.id}-{now:%Y-%m}")
+        _enter(session, user.id, lift, "month", key)
     session.refresh(user)
     return True
 
@@ -103,24 +121,87 @@ def refund(session: Session, user_id: str, task_id: str) -> bool:
     return True
 
 
-def adjust(session: Session, user_id: str, amount: int, key: str, reason: str, kind: str = "adjust") -> None:
-    """An operator's or program's posting with a reason; raises InsufficientCredits below zero."""
+def adjust(
+    session: Session, user_id: str, amount: int, key: str, reason: str | None = None, kind: str = "adjust"
+) -> None:
+    """An operator's posting with a reason, or a program's; raises InsufficientCredits below zero."""
     if not _move(session, user_id, amount):
         raise InsufficientCredits
     _enter(session, user_id, amount, kind, key, reason=reason)
 
 
+def post(user_id: str, amount: int, task_id: str | None = None) -> int:
+    """A program's posting: `amount` is signed; gives the balance after it.
+
+    With a task, taking is its charge and giving its refund, each posted once however often it is sent; without one,
+    each call counts. Raises InvalidFields for an unknown user, Conflict when the task was booked differently or a
+    refund has no charge, and InsufficientCredits below zero.
+    """
+    if amount == 0:
+        raise InvalidFields(fields=(FieldError("amount", _("Please give a whole number other than 0.")),))
+    try:
+        return transaction(lambda session: _post(session, user_id, amount, task_id))
+    except IntegrityError as error:
+        # Two users cannot lock each other out, so the same task booked for both meets at the unique key.
+        raise Conflict from error
+
+
+def _post(session: Session, user_id: str, amount: int, task_id: str | None) -> int:
+    user = session.scalar(select(User).where(User.id == user_id).with_for_update())
+    if user is None:
+        raise InvalidFields(fields=(FieldError("userId", _("There is no such user.")),))
+    grant_month(session, user)
+    if task_id is None:
+        adjust(session, user.id, amount, f"api-{uuid.uuid4().hex}", kind="api")
+    elif not _stands(session, user.id, amount, task_id):
+        kind, key = ("charge", charge_key(task_id)) if amount < 0 else ("refund", refund_key(task_id))
+        if not _move(session, user.id, amount):
+            raise InsufficientCredits
+        _enter(session, user.id, amount, kind, key, task_id)
+    session.refresh(user)
+    return user.monthly_credits
+
+
+def _stands(session: Session, user_id: str, amount: int, task_id: str) -> bool:
+    """Whether exactly this charge or refund of a task was posted before; raises Conflict when it does not fit."""
+    charged = _entry(session, charge_key(task_id))
+    if charged is None:
+        if amount > 0:
+            raise Conflict(_("A refund needs the charge that it gives back."))
+        return False
+    if charged.user_id != user_id or abs(amount) != -charged.amount:
+        raise Conflict
+    return amount < 0 or _entry(session, refund_key(task_id)) is not None
+
+
 def balance_of(user_id: str) -> Balance:
-    """What a user has now, the month's credits included."""
-    now = runtime().clock.now()
-    with reading() as session:
-        user = session.get_one(User, user_id)
-    if user.credits_reset_at is None or user.credits_reset_at <= now:
+    """What a user has now, the month's credits included; raises NotFound when the account was just deleted."""
+    user = _user(user_id)
+    if user.credits_reset_at is None or user.credits_reset_at <= runtime().clock.now():
         transaction(lambda session: lock(session, user_id))
-        with reading() as session:
-            user = session.get_one(User, user_id)
+        user = _user(user_id)
     assert user.credits_reset_at is not None
     return Balance(user.monthly_credits, runtime().settings.monthly_credits, user.credits_reset_at)
+
+
+def _user(user_id: str) -> User:
+    with reading() as session:
+        user = session.get(User, user_id)
+    if user is None:
+        raise NotFound
+    return user
+
+
+def lines(user_id: str, before: int | None = None, limit: int = PAGE) -> list[Line]:
+    """A user's statement as `statement` gives it, with a word on which pictures are still there."""
+    entries = statement(user_id, before, limit)
+    named = [entry.task_id for entry in entries if entry.task_id]
+    mine = select(ImageTask.public_id).where(
+        ImageTask.public_id.in_(named), ImageTask.owner == f"user:{user_id}", ImageTask.deleted_at.is_(None)
+    )
+    with reading() as session:
+        present = set(session.scalars(mine)) if named else set()
+    return [Line(entry, entry.task_id in present) for entry in entries]
 
 
 def statement(user_id: str, before: int | None = None, limit: int = PAGE) -> list[CreditEntry]:
@@ -158,6 +239,68 @@ def differences() -> list[Difference]:
     )
     with reading() as session:
         return [Difference(row.id, row.monthly_credits, int(row.entries)) for row in session.execute(wrong)]
+
+
+def repair(user_id: str) -> int:
+    """Make entries and balance agree again by one entry with a reason; gives its amount, 0 when they agree already.
+
+    The balance is what the user was shown, so it stays, but for one below zero, which becomes zero.
+    """
+    return transaction(lambda session: _repair(session, user_id))
+
+
+def _repair(session: Session, user_id: str) -> int:
+    user = session.scalar(select(User).where(User.id == user_id).with_for_update())
+    if user is None:
+        return 0
+    entered = int(
+        session.scalar(select(func.coalesce(func.sum(CreditEntry.amount), 0)).where(CreditEntry.user_id == user_id))
+        or 0
+    )
+    reason = f"Reconciled: the balance was {user.monthly_credits}, the entries came to {entered}."
+    user.monthly_credits = max(0, user.monthly_credits)
+    missing = user.monthly_credits - entered
+    if missing:
+        _enter(session, user.id, missing, "adjust", f"reconcile-{uuid.uuid4().hex}", reason=reason)
+    return missing
+
+
+def make_anonymous(session: Session, user: User, email_key: str, stranger: str) -> None:
+    """Take a deleted user out of the ledger: the sums stay under `stranger`, an id that leads nowhere.
+
+    What was left of the month is kept under a keyed hash of the address until the month ends, so that deleting an
+    account and making a new one gives no new month.
+    """
+    grant_month(session, user)
+    own_keys = select(CreditEntry).where(CreditEntry.user_id == user.id, CreditEntry.kind.in_(("opening", "month")))
+    for entry in session.scalars(own_keys).all():
+        entry.business_key = entry.business_key.replace(f"{entry.kind}-{user.id}", f"{entry.kind}-{stranger}", 1)
+    session.flush()
+    # A reason was written to and about a person.
+    mine = update(CreditEntry).where(CreditEntry.user_id == user.id).values(user_id=stranger, reason=None)
+    session.execute(mine.execution_options(synchronize_session=False))
+    _remember_departure(session, user, email_key)
+
+
+def _remember_departure(session: Session, user: User, email_key: str) -> None:
+    now, subjects = runtime().clock.now(), _departed_subjects(email_key)
+    outdated = or_(Departure.until <= now, Departure.subject.in_(subjects))
+    session.execute(delete(Departure).where(outdated))
+    session.add(Departure(subject=subjects[0], credits_left=user.monthly_credits, until=next_reset(now)))
+
+
+def _left_by_departed(session: Session, email_key: str) -> int | None:
+    """What the last account at this address had left when it was deleted this month, if one was."""
+    now = runtime().clock.now()
+    session.execute(delete(Departure).where(Departure.until <= now))
+    kept = select(func.min(Departure.credits_left)).where(Departure.subject.in_(_departed_subjects(email_key)))
+    return session.scalar(kept)
+
+
+def _departed_subjects(email_key: str) -> list[str]:
+    """The keyed hashes of an address under every signing key, the newest first."""
+    keys = runtime().settings.signing_keys
+    return [hmac.new(key.encode(), f"departure:{email_key}".encode(), hashlib.sha256).hexdigest() for key in keys]
 
 
 def _move(session: Session, user_id: str, amount: int) -> bool:

@@ -129,9 +129,9 @@ def _make(session: Session, identity: Identity, locale: str) -> Account:
 def _follow_address(session: Session, account: Account, identity: Identity) -> None:
     """Take over an address that changed at Google, if nobody here has the new one.
 
-    The address of a password account is the one that its owner chose here, and stays.
+    The address of an account that began with a password is the one that its owner chose here, and stays.
     """
-    if not _is_google(account.user) or account.user.password_hash or account.user.email == identity.email:
+    if not _is_google(account.user) or _is_same_address(account.user.email, identity.email):
         return
     other = accounts.find_by_address(session, identity.email)
     if other and other.user.id != account.user.id:
@@ -191,8 +191,7 @@ def _waits_for_google(account: Account) -> bool:
 
 def _never_confirmed(account: Account) -> bool:
     """Whether somebody prepared this account with a password and never proved that the address is theirs."""
-    is_password = account.user.provider == PASSWORD_PROVIDER and account.profile.google_sub is None
-    return is_password and not account.may_sign_in
+    return account.user.provider == PASSWORD_PROVIDER and not account.may_sign_in
 
 
 def _is_same_address(one: str, other: str) -> bool:

@@ -11,7 +11,9 @@ from ghibli_flask import queueing, status
 from ghibli_flask.extensions import runtime
 from ghibli_flask.images import read_mark
 from ghibli_flask.services import files
+from jobs.engines.base import News
 from jobs.process import PaintingProcess
+from jobs.pulse import Pulse
 from tests.images import pictures
 from tests.support.checkout import ROOT
 from tests.support.visitor import Visitor, photo
@@ -81,7 +83,7 @@ def test_no_stored_file_tells_where_the_photo_was_taken(
 def test_real_progress_reaches_the_visitor(
     app: Flask, visitor: Visitor, painted: Painted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is published during a run moves through the stages in order and never back."""
+    """The Space's own progress arrives; what is published of it moves through the stages in order and never back."""
     seen: list[status.LiveStatus] = []
     real = status.publish
 
@@ -89,7 +91,16 @@ def test_real_progress_reaches_the_visitor(
         seen.append(value)
         return real(public_id, value)
 
+    fractions: list[float] = []
+    tell = Pulse.tell
+
+    def listen(pulse: Pulse, news: News, engine: str | None = None) -> None:
+        if news.fraction is not None:
+            fractions.append(news.fraction)
+        tell(pulse, news, engine)
+
     monkeypatch.setattr(status, "publish", record)
+    monkeypatch.setattr(Pulse, "tell", listen)
     task_id = visitor.ordered((ROOT / "docs/photographs/flower.jpg").read_bytes())
     painted(task_id)
     progress = [value.progress for value in seen]
@@ -98,7 +109,8 @@ def test_real_progress_reaches_the_visitor(
     assert [stage for stage in stages if stage != "waiting_for_gpu"] == [
         "queued", "connecting", "painting", "downloading", "saving", "done",
     ]  # fmt: skip
-    assert any(20 < value < 70 for value in progress)
+    assert any(0 < fraction < 1 for fraction in fractions)
+    assert fractions == sorted(fractions)
 
 
 def test_nothing_is_left_behind(
