@@ -169,8 +169,9 @@ def _page(template: str, error: AppError | None = None, **context: Any) -> AnyRe
         error.status if error else 200,
     )
     response.headers["Cache-Control"] = "no-store"
-    # The address of this page may be a secret link; no other page is told of it.
-    response.headers["Referrer-Policy"] = "no-referrer"
+    # The address of this page may be a secret link; no other site is told of it. (Not "no-referrer": with that,
+    # browsers send the page's own forms with `Origin: null`.)
+    response.headers["Referrer-Policy"] = "same-origin"
     if error and error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     return response
