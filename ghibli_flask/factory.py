@@ -16,6 +16,7 @@ from ghibli_flask.api.meta import meta
 from ghibli_flask.api.orders import orders
 from ghibli_flask.api.pictures import picture_routes
 from ghibli_flask.api.status import polling
+from ghibli_flask.auth.google import install_google
 from ghibli_flask.auth.password import passwords
 from ghibli_flask.cli.tasks import tasks_cli
 from ghibli_flask.clock import Clock
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
     install_error_handlers(app)
     for blueprint in (orders, polling, picture_routes, meta, visitor, passwords, people):
         app.register_blueprint(blueprint)
+    install_google(app, settings)
     app.cli.add_command(tasks_cli)
     _wrap(app, settings, static_path)
     return app

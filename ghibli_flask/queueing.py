@@ -19,6 +19,7 @@ from ghibli_flask.extensions import runtime
 
 PAINT_JOB = "jobs.paint.paint"
 MAIL_JOB = "jobs.letters.write"
+EXPORT_JOB = "jobs.export.pack"
 RESULT_TTL_S = 0
 FAILURE_TTL_S = 24 * 3600
 WORKER_NEWS_TTL_S = 30
@@ -77,6 +78,18 @@ def ask_for_mail(kind: str, email_key: str, locale: str | None, argument: str | 
         failure_ttl=FAILURE_TTL_S,
         retry=Retry(max=2, interval=[30, 300]),
         description=f"mail {kind}",
+    )
+
+
+def ask_for_export(public_id: str, part: int) -> None:
+    """Have the maintenance worker pack one part of an export, behind what waits already; raises a RedisError."""
+    maintenance_queue().enqueue_call(
+        EXPORT_JOB,
+        args=(public_id, part),
+        timeout=300,
+        result_ttl=RESULT_TTL_S,
+        failure_ttl=FAILURE_TTL_S,
+        description=f"export part {part}",
     )
 
 

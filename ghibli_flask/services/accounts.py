@@ -17,7 +17,7 @@ from pwdlib import PasswordHash
 from pwdlib.exceptions import UnknownHashError
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pwdlib.hashers.bcrypt import BcryptHasher
-from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy import ColumnElement, delete, select, text
 from sqlalchemy.orm import Session
 
 from ghibli_flask.database import reading, transaction
@@ -64,6 +64,17 @@ def email_key(email: str) -> str:
     return hashlib.sha256(unicodedata.normalize("NFKC", email.strip()).casefold().encode()).hexdigest()
 
 
+def written_key(email: str) -> str:
+    """The key of an adopted address that differs from another one in case alone: it is reached exactly as written."""
+    return hashlib.sha256(f"as written {email.strip()}".encode()).hexdigest()
+
+
+def find_by_address(session: Session, email: str) -> Account | None:
+    """The account at this address, within a transaction."""
+    written = find_within(session, UserProfile.email_key == written_key(email))
+    return written or find_within(session, UserProfile.email_key == email_key(email))
+
+
 def sign_up(email: str, password: str, name: str, locale: str, address: str) -> None:
     """Prepare an account and have its address confirmed by mail; says nothing about whether there was one already.
 
@@ -86,16 +97,20 @@ def _prepare(session: Session, email: str, key: str, hashed: str, name: str, loc
         user.password_hash = hashed
     elif not found.may_sign_in:
         found.user.password_hash = hashed
-        found.user.name = name or found.user.name
+        found.user.name = _kept_name(session, name) or found.user.name
 
 
 def create(session: Session, email: str, provider: str, name: str | None, locale: str | None) -> User:
     """Enter a new user with the month's credits and their opening entry, within a transaction."""
     now, settings = runtime().clock.now(), runtime().settings
+    if _kept(session, email) != email:
+        raise InvalidFields(
+            fields=(FieldError("email", _("This site cannot keep a mail address with these letters.")),)
+        )
     user = User(
         id=uuid.uuid4().hex,
         email=email,
-        name=name or None,
+        name=_kept_name(session, name),
         provider=provider,
         created_at=now,
         monthly_credits=settings.monthly_credits,
@@ -118,7 +133,7 @@ def sign_in(email: str, password: str, address: str) -> Account:
     throttle().check(SIGN_IN_BY_ACCOUNT, key)
     throttle().check(SIGN_IN_BY_ADDRESS, address)
     with reading() as session:
-        found = find_within(session, UserProfile.email_key == key)
+        found = find_by_address(session, email)
     if not _fits(found, password) or found is None or not found.may_sign_in:
         throttle().count(SIGN_IN_BY_ACCOUNT, key)
         throttle().count(SIGN_IN_BY_ADDRESS, address)
@@ -183,7 +198,9 @@ def ask_for_reset(email: str, locale: str, address: str) -> None:
     """Have a reset link sent, if there is such an account; the answer is the same if not."""
     key = email_key(email)
     _slow_down_mail(key, address)
-    mail.ask_for(RESET, key, locale)
+    with reading() as session:
+        account = find_by_address(session, email)
+    mail.ask_for(RESET, account.profile.email_key if account else key, locale)
 
 
 def link_token(kind: str, account: Account, argument: str = "") -> str:
@@ -245,7 +262,7 @@ def update_profile(user_id: str, name: str, locale: str | None) -> None:
     """Change the name and the language."""
 
     def unit(session: Session) -> None:
-        session.get_one(User, user_id).name = name.strip()[:LONGEST_NAME] or None
+        session.get_one(User, user_id).name = _kept_name(session, name)
         session.get_one(UserProfile, user_id).locale = locale
 
     transaction(unit)
@@ -276,6 +293,28 @@ def is_address(email: str) -> bool:
     """Whether this has the form of a mail address that can be kept."""
     name, at, host = email.rpartition("@")
     return bool(at and name and "." in host) and len(email) <= LONGEST_EMAIL and not any(c.isspace() for c in email)
+
+
+def _kept_name(session: Session, name: str | None) -> str | None:
+    """A name as it is kept: bounded, and without the letters that an adopted table does not know."""
+    name = (name or "").strip()[:LONGEST_NAME]
+    kept = _kept(session, name)
+    return (name if kept == name else kept.replace("?", "").strip()) or None
+
+
+def _kept(session: Session, words: str) -> str:
+    """What the users table makes of a text: one of an earlier installation may know fewer letters than people use."""
+    if words.isascii() or session.get_bind().dialect.name == "sqlite":
+        return words
+    charset = session.scalar(
+        text(
+            "SELECT CHARACTER_SET_NAME FROM information_schema.COLUMNS"
+            " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'users' AND COLUMN_NAME = 'email'"
+        )
+    )
+    # The name of a character set cannot be a parameter; this one comes from the database itself.
+    there_and_back = f"SELECT CONVERT(CONVERT(:words USING {charset}) USING utf8mb4)"
+    return str(session.scalar(text(there_and_back), {"words": words}))
 
 
 def _verify(session: Session, user_id: str) -> None:

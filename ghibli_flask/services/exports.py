@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-import uuid
+import secrets
 import zipfile
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -114,13 +114,19 @@ def pack(public_id: str, part: int) -> None:
         _ask_for_part(public_id, part + 1)
 
 
-def remove(session: Session, user_id: str) -> StoredFile | None:
-    """Drop a user's export within a transaction; the caller abandons the file that is given back."""
+def drop(user_id: str) -> None:
+    """Let a user's export go, whatever its state; a job that is still at work finds it gone and leaves nothing."""
+    gone = transaction(lambda session: _drop(session, user_id))
+    if gone:
+        files.abandon(_file(gone))
+
+
+def _drop(session: Session, user_id: str) -> str | None:
     row = session.get(Export, user_id, with_for_update=True)
     if row is None:
         return None
     session.delete(row)
-    return _file(row.public_id)
+    return row.public_id
 
 
 def _enter(session: Session, user_id: str) -> tuple[str | None, str | None]:
@@ -138,7 +144,7 @@ def _enter(session: Session, user_id: str) -> tuple[str | None, str | None]:
     mine = select(func.count()).select_from(ImageTask)
     export = Export(
         user_id=user_id,
-        public_id=uuid.uuid4().hex,
+        public_id=secrets.token_hex(16),
         status=RUNNING,
         part=0,
         done=0,
@@ -206,7 +212,7 @@ def _write(export: Export, part: int, batch: list[ImageTask], is_last: bool) -> 
     path = _path(export.public_id)
     path.parent.mkdir(parents=True, exist_ok=True)
     # A later part never makes the file anew: if it is gone, this export is gone.
-    with zipfile.ZipFile(path, "x") if part == 0 else zipfile.ZipFile(path.open("r+b"), "a") as archive:
+    with path.open("x+b" if part == 0 else "r+b") as raw, zipfile.ZipFile(raw, "a") as archive:
         for task in batch:
             for name, file in _pictures(task).items():
                 try:

@@ -15,6 +15,8 @@ from ghibli_flask.storage.local import LocalStore
 log = logging.getLogger(__name__)
 
 STORES_KEY = "ghibli_stores"
+# Zips grow on this machine's disk, whatever store has the pictures; here they are only deleted.
+EXPORTS = "exports"
 
 
 class Stores:
@@ -49,7 +51,12 @@ class Stores:
 
 def install_stores(app: Flask, settings: Settings) -> None:
     """Give an application its stores; nothing is opened or written yet."""
-    app.extensions[STORES_KEY] = Stores({"local": LocalStore(settings.instance_dir / "files")})
+    app.extensions[STORES_KEY] = Stores(
+        {
+            "local": LocalStore(settings.instance_dir / "files"),
+            EXPORTS: LocalStore(settings.instance_dir / EXPORTS),
+        }
+    )
 
 
 def stores() -> Stores:

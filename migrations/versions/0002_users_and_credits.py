@@ -38,6 +38,20 @@ def moment() -> sa.types.TypeEngine:
     return sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 
+def user_id() -> sa.types.TypeEngine:
+    """A column that holds users.id, of the very collation that an adopted table has: others would not compare."""
+    connection = op.get_bind()
+    if connection.dialect.name == "sqlite":
+        return sa.String(50)
+    charset, collation = connection.execute(
+        sa.text(
+            "SELECT CHARACTER_SET_NAME, COLLATION_NAME FROM information_schema.COLUMNS"
+            " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'users' AND COLUMN_NAME = 'id'"
+        )
+    ).one()
+    return mysql.VARCHAR(50, charset=charset, collation=collation)
+
+
 def upgrade() -> None:
     had_users = sa.inspect(op.get_bind()).has_table("users")
     if not had_users:
@@ -70,7 +84,7 @@ def create_users() -> None:
 def create_profiles_and_sessions() -> None:
     op.create_table(
         "user_profiles",
-        sa.Column("user_id", sa.String(50), nullable=False),
+        sa.Column("user_id", user_id(), nullable=False),
         sa.Column("email_key", ascii_id(64), nullable=False),
         sa.Column("google_sub", ascii_id(255), nullable=True),
         sa.Column("email_verified_at", moment(), nullable=True),
@@ -88,7 +102,7 @@ def create_profiles_and_sessions() -> None:
         "user_sessions",
         sa.Column("token_hash", ascii_id(64), nullable=False),
         sa.Column("public_id", ascii_id(32), nullable=False),
-        sa.Column("user_id", sa.String(50), nullable=False),
+        sa.Column("user_id", user_id(), nullable=False),
         sa.Column("user_agent", sa.String(255), nullable=False),
         sa.Column("created_at", moment(), nullable=False),
         sa.Column("fresh_at", moment(), nullable=False),
@@ -106,7 +120,7 @@ def create_ledger() -> None:
     op.create_table(
         "credit_entries",
         sa.Column("id", row_id(), autoincrement=True, nullable=False),
-        sa.Column("user_id", sa.String(50), nullable=False),
+        sa.Column("user_id", user_id(), nullable=False),
         sa.Column("amount", sa.Integer(), nullable=False),
         sa.Column("kind", ascii_id(16), nullable=False),
         sa.Column("business_key", ascii_id(160), nullable=False),
@@ -135,25 +149,27 @@ def create_ledger() -> None:
 def adopt_users() -> None:
     """Give every user that is there already a profile and one opening entry; the rows themselves stay untouched."""
     connection = op.get_bind()
-    users = sa.table("users", *(sa.column(name) for name in ("id", "email", "monthly_credits")))
-    profiles = sa.table(
-        "user_profiles", *(sa.column(name) for name in ("user_id", "email_key", "adopted_at", "role"))
-    )
+    users = sa.table("users", *(sa.column(name) for name in ("id", "email", "monthly_credits", "last_login")))
+    profiles = sa.table("user_profiles", *(sa.column(name) for name in ("user_id", "email_key", "adopted_at", "role")))
     entries = sa.table(
         "credit_entries",
         *(sa.column(name) for name in ("user_id", "amount", "kind", "business_key", "created_at")),
     )
+    # A missing balance is none: arithmetic with NULL would refuse every later grant.
+    connection.execute(users.update().where(users.c.monthly_credits.is_(None)).values(monthly_credits=0))
     now = datetime.now(UTC).replace(tzinfo=None)
-    rows = connection.execute(sa.select(users.c.id, users.c.email, users.c.monthly_credits)).all()
+    # Of two addresses that differ in case alone, the one that was used last is found however it is typed.
+    last_used_first = (users.c.last_login.is_(None), users.c.last_login.desc(), users.c.id)
+    rows = connection.execute(
+        sa.select(users.c.id, users.c.email, users.c.monthly_credits).order_by(*last_used_first)
+    ).all()
     taken: set[str] = set()
     for begin in range(0, len(rows), BATCH):
-        batch = rows[begin : begin + BATCH]
         people, postings = [], []
-        for row in batch:
+        for row in rows[begin : begin + BATCH]:
             key = email_key(row.email)
             if key in taken:
-                # Two addresses that differ in case alone: the later one is reached by its id, not by its address.
-                key = hashlib.sha256(f"{row.id}:{row.email}".encode()).hexdigest()
+                key = written_key(row.email)
             taken.add(key)
             people.append({"user_id": row.id, "email_key": key, "adopted_at": now, "role": "user"})
             if row.monthly_credits:
@@ -172,7 +188,13 @@ def adopt_users() -> None:
 
 
 def email_key(email: str) -> str:
+    """As `services.accounts.email_key` was at this revision."""
     return hashlib.sha256(unicodedata.normalize("NFKC", email.strip()).casefold().encode()).hexdigest()
+
+
+def written_key(email: str) -> str:
+    """As `services.accounts.written_key` was at this revision."""
+    return hashlib.sha256(f"as written {email.strip()}".encode()).hexdigest()
 
 
 def downgrade() -> None:

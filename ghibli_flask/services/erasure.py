@@ -1,0 +1,106 @@
+"""Deleting an account with all that belongs to it. Called by the account page.
+
+Live orders are cancelled, every picture goes through the file table, rows of orders stay as empty tombstones for late
+workers, and the ledger keeps anonymous sums. The last transaction holds the payer's lock, the same that every order
+takes first, so that no order slips in; if one did before, the round begins again. A crash on the way leaves an
+account with fewer pictures, and asking again goes on from there.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy.orm import Session
+
+from ghibli_flask.database import reading, transaction
+from ghibli_flask.errors import Blocked, FieldError, InvalidFields, NotFound, _
+from ghibli_flask.models.audit import AuditEntry
+from ghibli_flask.models.export import Export
+from ghibli_flask.models.task import ImageTask
+from ghibli_flask.models.user import User, UserProfile
+from ghibli_flask.services import accounts, credits, exports, sessions, tasks
+from ghibli_flask.services.payers import Member
+from ghibli_flask.services.throttle import SIGN_IN_BY_ACCOUNT, throttle
+
+log = logging.getLogger(__name__)
+
+BATCH = 100
+
+
+def check_password(user_id: str, password: str) -> None:
+    """Raise InvalidFields unless this is the user's password, and TooManyRequests after too many wrong ones."""
+    key = accounts.find(user_id).profile.email_key
+    throttle().check(SIGN_IN_BY_ACCOUNT, key)
+    if not accounts.password_fits(user_id, password):
+        throttle().count(SIGN_IN_BY_ACCOUNT, key)
+        raise InvalidFields(fields=(FieldError("password", _("This is not the password of your account.")),))
+
+
+def erase(member: Member) -> None:
+    """Delete the account of this user, who has just proved to be its owner.
+
+    Raises NotFound when there is none any more, and Blocked for a blocked account, which would come back unblocked:
+    its owner asks the operator instead.
+    """
+    if accounts.find(member.user_id).profile.blocked_at:
+        raise Blocked
+    stranger = f"erased-{secrets.token_hex(16)}"
+    _remove_orders(member)
+    while not transaction(partial(_drop_account, member.user_id, stranger)):
+        _remove_orders(member)
+    log.info("An account was deleted; its entries stand under %s.", stranger)
+
+
+def _remove_orders(member: Member) -> None:
+    """Cancel what is live, and let go of every picture and of the export."""
+    exports.drop(member.user_id)
+    while batch := _orders_of(member.user_id):
+        for public_id in batch:
+            with suppress(NotFound):  # Deleted from another page meanwhile.
+                tasks.remove(public_id, member)
+
+
+def _orders_of(user_id: str) -> list[str]:
+    mine = select(ImageTask.public_id).where(_belongs_to(user_id), ImageTask.deleted_at.is_(None))
+    with reading() as session:
+        return list(session.scalars(mine.order_by(ImageTask.id).limit(BATCH)))
+
+
+def _drop_account(user_id: str, stranger: str, session: Session) -> bool:
+    """The rows in one transaction; False when an order or export came in before the payer's lock was taken."""
+    user = session.scalar(select(User).where(User.id == user_id).with_for_update())
+    if user is None:
+        return True  # Asked for twice at once.
+    live_order = select(ImageTask.id).where(_belongs_to(user_id), ImageTask.deleted_at.is_(None)).limit(1)
+    if session.scalar(live_order) is not None or session.get(Export, user_id) is not None:
+        return False
+    credits.make_anonymous(session, user, session.get_one(UserProfile, user_id).email_key, stranger)
+    for statement in _anonymous_rows(user_id, stranger):
+        session.execute(statement.execution_options(synchronize_session=False))
+    sessions.end_all_within(session, user_id)
+    session.execute(delete(UserProfile).where(UserProfile.user_id == user_id))
+    session.execute(delete(User).where(User.id == user_id))
+    return True
+
+
+def _belongs_to(user_id: str) -> ColumnElement[bool]:
+    """Orders that this user owns, and those that the user paid for."""
+    return or_(ImageTask.owner == f"user:{user_id}", ImageTask.payer == f"user:{user_id}")
+
+
+def _anonymous_rows(user_id: str, stranger: str) -> list[Any]:
+    """The tombstones and the audit log with the id that leads nowhere in place of the user's."""
+    mine, nobody = f"user:{user_id}", f"user:{stranger}"
+    return [
+        # The fingerprint is made from the photograph.
+        update(ImageTask).where(_belongs_to(user_id)).values(fingerprint=""),
+        update(ImageTask).where(ImageTask.owner == mine).values(owner=nobody),
+        update(ImageTask).where(ImageTask.payer == mine).values(payer=nobody),
+        update(AuditEntry).where(AuditEntry.actor == user_id).values(actor=stranger),
+        update(AuditEntry).where(AuditEntry.subject == user_id).values(subject=stranger),
+    ]
