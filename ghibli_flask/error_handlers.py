@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import logging
 from typing import Any
+from urllib.parse import urlsplit
 
-from flask import Flask, Response, jsonify, make_response, render_template, request
+from flask import Flask, Response, jsonify, make_response, redirect, render_template, request, url_for
 from flask_babel import gettext
 from flask_limiter import RateLimitExceeded
 from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.wrappers import Response as AnyResponse
 
-from ghibli_flask.errors import AppError, MalformedRequest, NotFound, TooLarge, TooManyRequests
+from ghibli_flask.errors import (
+    AppError,
+    FreshSignInNeeded,
+    MalformedRequest,
+    NotFound,
+    NotSignedIn,
+    TooLarge,
+    TooManyRequests,
+)
 from ghibli_flask.extensions import runtime
 
 log = logging.getLogger(__name__)
@@ -22,6 +32,8 @@ JSON_PATHS = ("/api/", "/process/", "/progress/", "/admin/tasks", "/health", "/m
 def install_error_handlers(app: Flask) -> None:
     """Answer every failure of an application."""
     app.register_error_handler(AppError, answer_app_error)
+    app.register_error_handler(NotSignedIn, lead_to_sign_in)
+    app.register_error_handler(FreshSignInNeeded, lead_to_sign_in)
     app.register_error_handler(RateLimitExceeded, answer_limit)
     app.register_error_handler(InternalServerError, answer_unexpected)
     app.register_error_handler(HTTPException, answer_http_error)
@@ -43,6 +55,17 @@ def answer_app_error(error: AppError) -> Response:
     response = _answer(body)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def lead_to_sign_in(error: AppError) -> AnyResponse:
+    """Lead a person to the sign-in and from there back to the page, or to the page of the form; tell a program."""
+    page = request.full_path.rstrip("?") if request.method == "GET" else urlsplit(request.referrer or "").path
+    if wants_json() or not page:
+        return answer_app_error(error)
+    asked_again = {"fresh": 1} if isinstance(error, FreshSignInNeeded) else {}
+    response = redirect(url_for("auth.sign_in", **asked_again, next=page), code=303)
+    response.headers["Cache-Control"] = "no-store"
     return response
 
 

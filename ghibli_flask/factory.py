@@ -12,12 +12,14 @@ from whitenoise import WhiteNoise
 
 from ghibli_flask import models
 from ghibli_flask.admin.people import people
+from ghibli_flask.api.credits import credit_routes
 from ghibli_flask.api.meta import meta
 from ghibli_flask.api.orders import orders
 from ghibli_flask.api.pictures import picture_routes
 from ghibli_flask.api.status import polling
 from ghibli_flask.auth.google import install_google
 from ghibli_flask.auth.password import passwords
+from ghibli_flask.cli.credits import credits_cli
 from ghibli_flask.cli.tasks import tasks_cli
 from ghibli_flask.clock import Clock
 from ghibli_flask.database import db, engine_options, prepare_engine
@@ -25,6 +27,7 @@ from ghibli_flask.error_handlers import install_error_handlers
 from ghibli_flask.extensions import Runtime, install_runtime, web_redis, worker_redis
 from ghibli_flask.i18n import install_i18n
 from ghibli_flask.logs import configure_logging
+from ghibli_flask.pages.account import account_pages
 from ghibli_flask.pages.visitor import visitor
 from ghibli_flask.security import install_security
 from ghibli_flask.services.sessions import LASTS
@@ -59,10 +62,11 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
         install_security(app)
     install_visitors(app)
     install_error_handlers(app)
-    for blueprint in (orders, polling, picture_routes, meta, visitor, passwords, people):
+    for blueprint in (orders, polling, picture_routes, meta, visitor, passwords, people, account_pages, credit_routes):
         app.register_blueprint(blueprint)
     install_google(app, settings)
     app.cli.add_command(tasks_cli)
+    app.cli.add_command(credits_cli)
     _wrap(app, settings, static_path)
     return app
 

@@ -74,6 +74,19 @@ class PollQuery(WireModel):
     task_id: str = Field(max_length=64)
 
 
+class PostingJSON(WireModel):
+    """A program's posting."""
+
+    user_id: str = Field(min_length=1, max_length=50)
+    operation: Literal["add", "subtract"]
+    amount: int = Field(ge=1, le=1_000_000)
+    task_id: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        description="makes `subtract` the charge of this task and `add` its refund, each posted once",
+    )
+
+
 class RetryJSON(WireModel):
     """What may change when a picture is painted again."""
 
@@ -134,6 +147,31 @@ class TaskAnswer(WireModel):
     next_poll_ms: int | None
     elapsed_ms: int
     engine: str | None
+
+
+class CreditEntryAnswer(WireModel):
+    """One posting of the ledger; `amount` is signed."""
+
+    amount: int
+    kind: str
+    reason: str | None
+    task_id: str | None
+    created_at: str
+
+
+class BalanceAnswer(WireModel):
+    """What a person has, and the latest entries, newest first."""
+
+    credits: int
+    monthly_credits: int = Field(description="what the first of the next month lifts the balance to")
+    reset_at: str
+    history: list[CreditEntryAnswer]
+
+
+class PostingAnswer(WireModel):
+    """The balance after a posting."""
+
+    credits: int
 
 
 class StyleAnswer(WireModel):

@@ -7,13 +7,16 @@ refused whatever its cookies, and one with cookies brings a token.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
 from flask_limiter import Limiter
 from flask_wtf.csrf import CSRFError, CSRFProtect
 
-from ghibli_flask.errors import ForeignOrigin, Unauthorized
+from ghibli_flask.errors import ForeignOrigin, NotFound, Unauthorized
 from ghibli_flask.extensions import runtime
 from ghibli_flask.visitors import has_guest_cookie
 
@@ -46,6 +49,12 @@ orders_limit = limiter.shared_limit(
     exempt_when=lambda: runtime().settings.orders_per_minute == 0,
 )
 
+secrets_limit = limiter.shared_limit(
+    "20 per minute",
+    scope="secrets",
+    deduct_when=lambda response: response.status_code == Unauthorized.status,  # Only guesses count.
+)
+
 
 def install_security(app: Flask) -> None:
     """Guard the requests and dress the answers of an application."""
@@ -74,6 +83,21 @@ def guard_request() -> None:
             csrf.protect()
         except CSRFError as error:
             raise ForeignOrigin from error
+
+
+def api_token_first(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Let only holders of API_TOKEN get as far as having their fields checked; there is no such call without one."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        expected = runtime().settings.api_token
+        if not expected:
+            raise NotFound
+        if not hmac.compare_digest(expected.encode(), (_bearer() or "").encode()):
+            raise Unauthorized
+        return view(*args, **kwargs)
+
+    return guarded
 
 
 def require_operator() -> None:
@@ -143,10 +167,10 @@ def _add_limit_fields(response: Response) -> None:
     if met is None or g.get("limit_told"):
         return
     g.limit_told = True
-    window = met.limit.get_expiry()
-    response.headers["RateLimit-Policy"] = f'"orders";q={met.limit.amount};w={window}'
+    window, name = met.limit.get_expiry(), "secrets" if "secrets" in met.request_args else "orders"
+    response.headers["RateLimit-Policy"] = f'"{name}";q={met.limit.amount};w={window}'
     reset = max(0, round(met.reset_at - runtime().clock.now().timestamp()))
-    response.headers["RateLimit"] = f'"orders";r={max(0, met.remaining)};t={reset}'
+    response.headers["RateLimit"] = f'"{name}";r={max(0, met.remaining)};t={reset}'
 
 
 def _add_cors_fields(response: Response) -> None:

@@ -31,7 +31,7 @@ class LocalStore:
         try:
             obstore.put(self._folder, key, data, mode="create")
         except (BaseError, OSError) as error:
-            raise StoreError(f"local: cannot write {key}: {error}") from error
+            raise StoreError(f"local: cannot write {key}: {_first_line(error)}") from error
 
     def read(self, key: str) -> bytes:
         """The bytes of a file; raises FileMissing or StoreError."""
@@ -40,7 +40,7 @@ class LocalStore:
         except FileNotFoundError as error:
             raise FileMissing(f"local: no file {key}") from error
         except (BaseError, OSError) as error:
-            raise StoreError(f"local: cannot read {key}: {error}") from error
+            raise StoreError(f"local: cannot read {key}: {_first_line(error)}") from error
 
     def delete(self, key: str) -> None:
         """Remove a file; one that is already gone is no error. Raises StoreError."""
@@ -49,4 +49,9 @@ class LocalStore:
         except FileNotFoundError:
             return
         except (BaseError, OSError) as error:
-            raise StoreError(f"local: cannot delete {key}: {error}") from error
+            raise StoreError(f"local: cannot delete {key}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """obstore tells its whole chain of causes below the first line; one line is enough for a log."""
+    return str(error).partition("\n")[0]
