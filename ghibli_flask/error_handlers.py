@@ -63,8 +63,8 @@ def lead_to_sign_in(error: AppError) -> AnyResponse:
     page = request.full_path.rstrip("?") if request.method == "GET" else urlsplit(request.referrer or "").path
     if wants_json() or not page:
         return answer_app_error(error)
-    asked_again = {"fresh": 1} if isinstance(error, FreshSignInNeeded) else {}
-    response = redirect(url_for("auth.sign_in", **asked_again, next=page), code=303)
+    fresh = 1 if isinstance(error, FreshSignInNeeded) else None
+    response = redirect(url_for("auth.sign_in", fresh=fresh, next=page), code=303)
     response.headers["Cache-Control"] = "no-store"
     return response
 
