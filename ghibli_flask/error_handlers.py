@@ -60,13 +60,21 @@ def answer_app_error(error: AppError) -> Response:
 
 def lead_to_sign_in(error: AppError) -> AnyResponse:
     """Lead a person to the sign-in and from there back to the page, or to the page of the form; tell a program."""
-    page = request.full_path.rstrip("?") if request.method == "GET" else urlsplit(request.referrer or "").path
+    page = request.full_path.rstrip("?") if request.method == "GET" else _page_of_form()
     if wants_json() or not page:
         return answer_app_error(error)
     fresh = 1 if isinstance(error, FreshSignInNeeded) else None
     response = redirect(url_for("auth.sign_in", fresh=fresh, next=page), code=303)
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _page_of_form() -> str:
+    """The page from which a form was sent, as the browser tells it; empty when it tells nothing readable."""
+    try:
+        return urlsplit(request.referrer or "").path
+    except ValueError:
+        return ""
 
 
 def answer_limit(error: RateLimitExceeded) -> Response:

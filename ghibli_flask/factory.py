@@ -77,6 +77,7 @@ def _configure(app: Flask, settings: Settings) -> None:
         SECRET_KEY_FALLBACKS=list(settings.signing_keys[1:]),
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
         PERMANENT_SESSION_LIFETIME=LASTS,
+        SESSION_COOKIE_NAME=settings.session_cookie,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=settings.is_production,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from redis.exceptions import RedisError
-from rq import Queue, Retry
+from rq import Queue
 
 from ghibli_flask.clock import epoch_ms
 from ghibli_flask.extensions import runtime
@@ -69,14 +69,13 @@ def ring(public_id: str, number: int) -> None:
 
 
 def ask_for_mail(kind: str, email_key: str, locale: str | None, argument: str | None) -> None:
-    """Have the maintenance worker write a mail; tried again twice. Raises a RedisError when that is not possible."""
+    """Have the maintenance worker write a mail; raises a RedisError when that is not possible."""
     maintenance_queue().enqueue_call(
         MAIL_JOB,
         args=(kind, email_key, locale, argument),
         timeout=60,
         result_ttl=RESULT_TTL_S,
         failure_ttl=FAILURE_TTL_S,
-        retry=Retry(max=2, interval=[30, 300]),
         description=f"mail {kind}",
     )
 

@@ -148,7 +148,7 @@ def _allowed_origins() -> set[str]:
 
 
 def _has_cookie() -> bool:
-    return has_guest_cookie() or "session" in request.cookies
+    return has_guest_cookie() or runtime().settings.session_cookie in request.cookies
 
 
 def _bearer() -> str | None:

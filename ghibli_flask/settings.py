@@ -200,6 +200,16 @@ class Settings(BaseSettings):
         return self.mail_from or f"{self.site_name} <no-reply@{urlsplit(self.public_url).hostname}>"
 
     @property
+    def guest_cookie(self) -> str:
+        """The name of the guest's cookie; in production the prefix lets no other host and no plain http set it."""
+        return "__Host-guest" if self.is_production else "guest"
+
+    @property
+    def session_cookie(self) -> str:
+        """The name of the session's cookie, by the same rule."""
+        return "__Host-session" if self.is_production else "session"
+
+    @property
     def public_url(self) -> str:
         """The site's address without a last slash."""
         return self.app_url or f"http://{self.host}:{self.port}"

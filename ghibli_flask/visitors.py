@@ -20,7 +20,6 @@ from ghibli_flask.services.allowances import Guest, guest_of
 from ghibli_flask.services.payers import Member, Payer
 from ghibli_flask.services.sessions import SignedIn
 
-GUEST_COOKIE = "guest"
 ONE_YEAR_S = 365 * 24 * 3600
 ID_BYTES = 16
 
@@ -84,7 +83,10 @@ def require_admin(*, fresh: bool = False) -> SignedIn:
 
 def begin_session(user_id: str) -> None:
     """Sign this browser in: everything kept before the sign-in is dropped, and the guest's pictures come along."""
+    before = signed_in()
     secret = sessions.begin(user_id, request.user_agent.string, current_guest())
+    if before:
+        sessions.end(before.user_id, before.session_id)
     flask_session.clear()
     flask_session.permanent = True
     found = sessions.find(secret)
@@ -103,7 +105,7 @@ def end_session() -> None:
 
 def has_guest_cookie() -> bool:
     """Whether the request brought a guest cookie, forged or not."""
-    return GUEST_COOKIE in request.cookies
+    return runtime().settings.guest_cookie in request.cookies
 
 
 def greet() -> None:
@@ -129,7 +131,7 @@ def _browser_id() -> str | None:
     fresh: str | None = g.get("new_browser_id")
     if fresh:
         return fresh
-    cookie = request.cookies.get(GUEST_COOKIE)
+    cookie = request.cookies.get(runtime().settings.guest_cookie)
     if not cookie:
         return None
     try:
@@ -143,7 +145,7 @@ def _hand_out_cookie(response: Response) -> Response:
     fresh = g.get("new_browser_id")
     if fresh:
         response.set_cookie(
-            GUEST_COOKIE,
+            runtime().settings.guest_cookie,
             _serializer().dumps(fresh),
             max_age=ONE_YEAR_S,
             httponly=True,

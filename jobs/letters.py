@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import smtplib
+from datetime import timedelta
 
 from flask import current_app, render_template
 from flask_babel import force_locale, gettext
@@ -10,10 +12,13 @@ from flask_babel import force_locale, gettext
 from ghibli_flask.extensions import runtime
 from ghibli_flask.services import accounts, mail
 from ghibli_flask.services.accounts import BIND_GOOGLE, CONFIRM, RESET, Account
+from jobs.schedule import run_later
 
 log = logging.getLogger(__name__)
 
 EXISTS = "exists"
+WRITE_JOB = "jobs.letters.write"
+PAUSES = (timedelta(seconds=30), timedelta(minutes=5), timedelta(minutes=30))
 SUBJECTS = {
     CONFIRM: "Please confirm your address",
     RESET: "A new password",
@@ -23,8 +28,11 @@ SUBJECTS = {
 PATHS = {CONFIRM: "/auth/confirm/", RESET: "/auth/reset/", BIND_GOOGLE: "/auth/bind-google/"}
 
 
-def write(kind: str, email_key: str, locale: str | None, argument: str | None) -> None:
-    """Write a mail of this kind to whoever has this address; to nobody, when nobody has it."""
+def write(kind: str, email_key: str, locale: str | None, argument: str | None, tried: int = 0) -> None:
+    """Write a mail of this kind to whoever has this address; to nobody, when nobody has it.
+
+    A mail that the server does not take is tried again later, at most as often as PAUSES has entries.
+    """
     account = accounts.find_by_email_key(email_key)
     if account is None or account.profile.blocked_at:
         log.info("a mail of kind %s was asked for an address without an account", kind)
@@ -32,7 +40,14 @@ def write(kind: str, email_key: str, locale: str | None, argument: str | None) -
     if kind == CONFIRM and account.may_sign_in:
         kind = EXISTS
     with current_app.test_request_context(base_url=runtime().settings.public_url), force_locale(locale or "en"):
-        mail.send(_letter(kind, account, argument or ""))
+        letter = _letter(kind, account, argument or "")
+    try:
+        mail.send(letter)
+    except (OSError, smtplib.SMTPException) as error:
+        if tried >= len(PAUSES):
+            raise
+        log.warning("A mail of kind %s was not taken and is tried again in %s: %s", kind, PAUSES[tried], error)
+        run_later(PAUSES[tried], WRITE_JOB, kind, email_key, locale, argument, tried + 1)
 
 
 def _letter(kind: str, account: Account, argument: str) -> mail.Letter:

@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass
+from datetime import timedelta
 
 from flask import Flask
 from redis import Redis
@@ -69,6 +70,13 @@ class OwnScheduler(Scheduler):  # type: ignore[misc]
             return False
         job = Job.fetch(job_id, connection=self.connection)
         return bool(job.meta.get("cron_string") == periodic.cron and job.func_name == periodic.function)
+
+
+def run_later(delay: timedelta, function: str, *args: object) -> None:
+    """Have a function of the maintenance queue run once after a delay; raises a RedisError."""
+    run = runtime()
+    scheduler = OwnScheduler(run.settings.queue_prefix, periodic_jobs(), run.redis)
+    scheduler.enqueue_in(delay, function, *args, timeout=JOB_TIMEOUT_S, job_result_ttl=0)
 
 
 def periodic_jobs() -> tuple[Periodic, ...]:

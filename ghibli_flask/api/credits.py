@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify, request
 from spectree import Response as Answers
 
+from ghibli_flask.errors import MalformedRequest
 from ghibli_flask.schemas import BalanceAnswer, CreditEntryAnswer, PostingAnswer, PostingJSON, Problem, spec, utc_text
 from ghibli_flask.security import api_token_first, secrets_limit
 from ghibli_flask.services import credits
@@ -55,7 +56,9 @@ def post_credits() -> Response:
 
     With `taskId`, `subtract` is the task's charge and `add` its refund, each posted once however often it is sent.
     """
-    wished: PostingJSON = request.context.json  # type: ignore[attr-defined]
+    wished: PostingJSON | None = request.context.json  # type: ignore[attr-defined]
+    if wished is None:
+        raise MalformedRequest
     amount = wished.amount if wished.operation == "add" else -wished.amount
     return _private({"credits": credits.post(wished.user_id, amount, wished.task_id)})
 

@@ -40,17 +40,15 @@ STATE_PREFIX = "_state_google_"
 TIMEOUT_S = (2, 4)
 
 # What the error page can be asked to tell: refusals of this door, and the general ones that it passes on.
-TOLD: dict[str, type[AppError]] = {
-    failure.code: failure
-    for failure in (
-        GoogleSignInFailed,
-        *GoogleSignInFailed.__subclasses__(),
-        errors.Blocked,
-        errors.FreshSignInNeeded,
-        errors.TooManyRequests,
-        errors.Unavailable,
-    )
-}
+_REASONS: tuple[type[AppError], ...] = (
+    GoogleSignInFailed,
+    *GoogleSignInFailed.__subclasses__(),
+    errors.Blocked,
+    errors.FreshSignInNeeded,
+    errors.TooManyRequests,
+    errors.Unavailable,
+)
+REASONS = {reason.code: reason for reason in _REASONS}
 
 
 def install_google(app: Flask, settings: Settings) -> None:
@@ -124,7 +122,7 @@ def bind_now(token: str) -> AnyResponse:
 @google.get("/auth/error")
 def failed() -> AnyResponse:
     """Why a sign-in did not work, by the code in the address; nothing else of the address is shown."""
-    error = TOLD.get(request.args.get("error", ""), GoogleSignInFailed)()
+    error = REASONS.get(request.args.get("error", ""), GoogleSignInFailed)()
     shown = {"title": gettext(error.title), "detail": gettext(error.detail), "code": error.code}
     return _page("auth/error.html", error.status, error=shown, google=runtime().settings.google_is_configured)
 
@@ -190,7 +188,7 @@ def _refuse(error: AppError, cause: Exception | None = None) -> AnyResponse:
     """Go to the page that tells why, away from an address that holds a code."""
     if cause:
         log.warning("Google did not answer: %s", type(cause).__name__)
-    code = error.code if error.code in TOLD else GoogleSignInFailed.code
+    code = error.code if error.code in REASONS else GoogleSignInFailed.code
     return redirect(url_for("google.failed", error=code), code=303)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from flask_babel import get_locale, gettext
 from werkzeug.wrappers import Response as AnyResponse
 
-from ghibli_flask.errors import AppError, NotFound
+from ghibli_flask.errors import AppError, NotFound, TooManyRequests, WrongCredentials
 from ghibli_flask.extensions import runtime
 from ghibli_flask.services import accounts, mail
 from ghibli_flask.visitors import begin_session, client_address, end_session, greet, signed_in
@@ -89,14 +88,17 @@ def forgot_now() -> AnyResponse:
 @passwords.get("/confirm/<token>")
 def confirm(token: str) -> AnyResponse:
     """Ask for a click: programs that look into mails open links too, and must not use them up."""
-    accounts.open_link(accounts.CONFIRM, token)
-    return _page("auth/confirm.html", token=token)
+    account, _argument = accounts.open_link(accounts.CONFIRM, token)
+    return _page("auth/confirm.html", email=account.user.email)
 
 
 @passwords.post("/confirm/<token>")
 def confirm_now(token: str) -> AnyResponse:
-    """Confirm the address and sign in."""
-    account = accounts.confirm(token)
+    """Confirm the address and sign in, with the password that was chosen: the link alone proves only the mailbox."""
+    try:
+        account = accounts.confirm(token, request.form.get("password", ""), client_address())
+    except (WrongCredentials, TooManyRequests) as error:
+        return _page("auth/confirm.html", error, email=accounts.open_link(accounts.CONFIRM, token)[0].user.email)
     begin_session(account.user.id)
     flash(gettext("Your address is confirmed. Welcome."))
     return redirect(url_for("visitor.home"), code=303)
@@ -105,8 +107,8 @@ def confirm_now(token: str) -> AnyResponse:
 @passwords.get("/reset/<token>")
 def reset(token: str) -> AnyResponse:
     """The form for a new password."""
-    accounts.open_link(accounts.RESET, token)
-    return _page("auth/reset.html", token=token)
+    account, _argument = accounts.open_link(accounts.RESET, token)
+    return _page("auth/reset.html", email=account.user.email)
 
 
 @passwords.post("/reset/<token>")
@@ -117,7 +119,7 @@ def reset_now(token: str) -> AnyResponse:
     except AppError as error:
         if error.status != 422:
             raise
-        return _page("auth/reset.html", error, token=token)
+        return _page("auth/reset.html", error, email=accounts.open_link(accounts.RESET, token)[0].user.email)
     begin_session(account.user.id)
     flash(gettext("Your new password is set. You were signed out everywhere else."))
     return redirect(url_for("visitor.home"), code=303)
@@ -138,11 +140,9 @@ def development_mails() -> AnyResponse:
 def safe_next() -> str:
     """Where to go after signing in: a path of this site, never another site."""
     wished = request.values.get("next", "")
-    parts = urlsplit(wished)
-    is_ours = wished.startswith("/") and not parts.scheme and not parts.netloc
-    # Browsers read a backslash as a slash, and ignore tabs and line ends.
-    is_plain = not wished.startswith(("//", "/\\")) and "\\" not in wished and wished.isprintable()
-    return wished if is_ours and is_plain else url_for("visitor.home")
+    # One slash and then no other: a path of ours. Browsers read a backslash as a slash, and ignore tabs and line ends.
+    is_ours = wished.startswith("/") and not wished.startswith("//") and "\\" not in wished and wished.isprintable()
+    return wished if is_ours else url_for("visitor.home")
 
 
 def locale() -> str:

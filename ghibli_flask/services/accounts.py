@@ -13,10 +13,6 @@ import uuid
 from dataclasses import dataclass
 
 from itsdangerous import BadData, URLSafeTimedSerializer
-from pwdlib import PasswordHash
-from pwdlib.exceptions import UnknownHashError
-from pwdlib.hashers.argon2 import Argon2Hasher
-from pwdlib.hashers.bcrypt import BcryptHasher
 from sqlalchemy import ColumnElement, delete, select, text
 from sqlalchemy.orm import Session
 
@@ -24,7 +20,7 @@ from ghibli_flask.database import reading, transaction
 from ghibli_flask.errors import Blocked, FieldError, InvalidFields, LinkExpired, NotFound, WrongCredentials, _
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models.user import User, UserProfile
-from ghibli_flask.services import credits, mail, sessions
+from ghibli_flask.services import credits, mail, passwords, sessions
 from ghibli_flask.services.throttle import (
     MAIL_BY_ACCOUNT,
     MAIL_BY_ADDRESS,
@@ -35,15 +31,9 @@ from ghibli_flask.services.throttle import (
 
 CONFIRM, RESET, BIND_GOOGLE = "confirm", "reset", "bind-google"
 LINK_LASTS_S = {CONFIRM: 24 * 3600, RESET: 3600, BIND_GOOGLE: 3600}
-SHORTEST_PASSWORD = 10
-LONGEST_PASSWORD = 200
 LONGEST_NAME = 100
 LONGEST_EMAIL = 254
 PASSWORD_PROVIDER, GOOGLE_PROVIDER = "credentials", "google"
-
-_hasher = PasswordHash((Argon2Hasher(), BcryptHasher()))
-# Verified against when there is no account, so that an unknown address takes as long as a wrong password.
-_DECOY = _hasher.hash("nobody has this password")
 
 
 @dataclass(frozen=True)
@@ -82,7 +72,7 @@ def sign_up(email: str, password: str, name: str, locale: str, address: str) -> 
     """
     email = _checked_email(email)
     name = name.strip()[:LONGEST_NAME]
-    hashed = _hasher.hash(checked_password(password))
+    hashed = passwords.keep(password, about=(email, name, runtime().settings.site_name))
     key = email_key(email)
     _slow_down_mail(key, address)
     transaction(lambda session: _prepare(session, email, key, hashed, name, locale))
@@ -129,28 +119,27 @@ def sign_in(email: str, password: str, address: str) -> Account:
 
     An older hash is replaced by a present one on the way.
     """
-    key = email_key(email)
-    throttle().check(SIGN_IN_BY_ACCOUNT, key)
-    throttle().check(SIGN_IN_BY_ADDRESS, address)
     with reading() as session:
         found = find_by_address(session, email)
-    if not _fits(found, password) or found is None or not found.may_sign_in:
+    known = found if found and found.may_sign_in else None
+    return entered(_try_password(known, password, email_key(email), address))
+
+
+def _try_password(found: Account | None, password: str, key: str, address: str) -> Account:
+    """The account if the password is its; failures are counted for the account and for the address they come from."""
+    throttle().check(SIGN_IN_BY_ACCOUNT, key)
+    throttle().check(SIGN_IN_BY_ADDRESS, address)
+    if not _fits(found, password) or found is None:
         throttle().count(SIGN_IN_BY_ACCOUNT, key)
         throttle().count(SIGN_IN_BY_ADDRESS, address)
         raise WrongCredentials
-    return entered(found)
+    return found
 
 
 def _fits(found: Account | None, password: str) -> bool:
-    """Whether the password is the account's; takes as long for nobody's."""
-    hashed = found.user.password_hash if found and found.user.password_hash else None
-    try:
-        fits, renewed = _hasher.verify_and_update(password[:LONGEST_PASSWORD], hashed or _DECOY)
-    except UnknownHashError:
-        return False
-    if hashed is None or found is None:
-        return False
-    if fits and renewed:
+    """Whether the password is the account's; takes as long for nobody's. An older hash is renewed on the way."""
+    fits, renewed = passwords.verify(found.user.password_hash if found else None, password)
+    if found and fits and renewed:
         transaction(lambda session: setattr(session.get_one(User, found.user.id), "password_hash", renewed))
     return fits
 
@@ -220,9 +209,14 @@ def open_link(kind: str, token: str) -> tuple[Account, str]:
     return account, argument
 
 
-def confirm(token: str) -> Account:
-    """Take an address as confirmed by the link that was sent to it."""
+def confirm(token: str, password: str, address: str) -> Account:
+    """Take an address as confirmed by the link that was sent to it and the password that was chosen at sign-up.
+
+    The password is asked because somebody else may have signed up with this address: the link alone would confirm an
+    account whose password that other person knows. Raises LinkExpired, WrongCredentials and TooManyRequests.
+    """
     account, _argument = open_link(CONFIRM, token)
+    _try_password(account, password, account.profile.email_key, address)
     transaction(lambda session: _verify(session, account.user.id))
     return entered(find(account.user.id))
 
@@ -230,7 +224,7 @@ def confirm(token: str) -> Account:
 def reset_password(token: str, password: str) -> Account:
     """Set a new password by the link of a reset mail; every session of the account ends."""
     account, _argument = open_link(RESET, token)
-    hashed = _hasher.hash(checked_password(password))
+    hashed = passwords.keep(password, about=_known_words(account.user))
 
     def unit(session: Session) -> None:
         session.get_one(User, account.user.id).password_hash = hashed
@@ -244,12 +238,13 @@ def reset_password(token: str, password: str) -> Account:
 def change_password(user_id: str, old: str, new: str, keep_session: str) -> None:
     """Change a known password, or set the first one of a Google account; other sessions end.
 
-    Raises WrongCredentials when the old one is wrong; a Google account without a password has none to give.
+    Raises InvalidFields when the old one is wrong or the new one unusable, and TooManyRequests; a Google account
+    without a password has no old one to give.
     """
     account = find(user_id)
-    if account.user.password_hash and not _fits(account, old):
-        raise WrongCredentials
-    hashed = _hasher.hash(checked_password(new))
+    if account.user.password_hash:
+        check_password(account, old, "old")
+    hashed = passwords.keep(new, about=_known_words(account.user))
 
     def unit(session: Session) -> None:
         session.get_one(User, user_id).password_hash = hashed
@@ -268,18 +263,16 @@ def update_profile(user_id: str, name: str, locale: str | None) -> None:
     transaction(unit)
 
 
-def password_fits(user_id: str, password: str) -> bool:
-    """Whether this is the user's password; for actions that ask once more."""
-    return _fits(find(user_id), password)
+def check_password(account: Account, password: str, field: str) -> None:
+    """For actions that ask a signed-in user once more: raises InvalidFields for a wrong one, and TooManyRequests."""
+    throttle().check(SIGN_IN_BY_ACCOUNT, account.profile.email_key)
+    if not _fits(account, password):
+        throttle().count(SIGN_IN_BY_ACCOUNT, account.profile.email_key)
+        raise InvalidFields(fields=(FieldError(field, _("This is not the password of your account.")),))
 
 
-def checked_password(password: str) -> str:
-    """The same password if it may be used; raises InvalidFields. Length is the rule that helps; others only annoy."""
-    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-        raise InvalidFields(
-            fields=(FieldError("password", _("A password has 10 to 200 characters; a short sentence is a good one.")),)
-        )
-    return password
+def _known_words(user: User) -> tuple[str, ...]:
+    return (user.email, user.name or "", runtime().settings.site_name)
 
 
 def _checked_email(email: str) -> str:

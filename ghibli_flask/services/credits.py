@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ghibli_flask.database import changed, reading, transaction
-from ghibli_flask.errors import Conflict, FieldError, InsufficientCredits, InvalidFields, NoCredits, NotFound, _
+from ghibli_flask.errors import Conflict, FieldError, InsufficientCredits, InvalidFields, NoCredits, NotSignedIn, _
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models.credit import CreditEntry
 from ghibli_flask.models.departure import Departure
@@ -82,17 +82,14 @@ def grant_month(session: Session, user: User) -> bool:
     now, settings = runtime().clock.now(), runtime().settings
     if user.credits_reset_at is not None and user.credits_reset_at > now:
         return False
-    guard = (
-        User.credits_reset_at.is_(None)
-        if user.credits_reset_at is None
-        else User.credits_reset_at == user.credits_reset_at
-    )
+    # Not "equals what was read": SQLite compares texts, and an adopted row may lack the fraction of a second.
+    is_due = or_(User.credits_reset_at.is_(None), User.credits_reset_at <= now)
     key = f"month-{user.id}-{now:%Y-%m}"
     lift = 0 if _entry(session, key) else max(0, settings.monthly_credits - user.monthly_credits)
     moved = changed(
         session,
         update(User)
-        .where(User.id == user.id, guard, User.monthly_credits == user.monthly_credits)
+        .where(User.id == user.id, is_due, User.monthly_credits == user.monthly_credits)
         .values(credits_reset_at=next_reset(now), monthly_credits=User.monthly_credits + lift)
         .execution_options(synchronize_session=False),
     )
@@ -105,9 +102,9 @@ def grant_month(session: Session, user: User) -> bool:
 
 
 def charge(session: Session, user_id: str, task_id: str) -> None:
-    """Take a picture's price; raises NoCredits when the balance does not cover it."""
+    """Take a picture's price; raises NoCredits when the balance does not cover it, NotSignedIn for a deleted user."""
     if not _move(session, user_id, -PICTURE_COSTS):
-        raise NoCredits
+        raise NoCredits if session.get(User, user_id) else NotSignedIn
     _enter(session, user_id, -PICTURE_COSTS, "charge", charge_key(task_id), task_id)
 
 
@@ -175,7 +172,7 @@ def _stands(session: Session, user_id: str, amount: int, task_id: str) -> bool:
 
 
 def balance_of(user_id: str) -> Balance:
-    """What a user has now, the month's credits included; raises NotFound when the account was just deleted."""
+    """What a user has now, the month's credits included; raises NotSignedIn when the account was just deleted."""
     user = _user(user_id)
     if user.credits_reset_at is None or user.credits_reset_at <= runtime().clock.now():
         transaction(lambda session: lock(session, user_id))
@@ -188,7 +185,7 @@ def _user(user_id: str) -> User:
     with reading() as session:
         user = session.get(User, user_id)
     if user is None:
-        raise NotFound
+        raise NotSignedIn
     return user
 
 

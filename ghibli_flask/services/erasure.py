@@ -18,14 +18,13 @@ from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from ghibli_flask.database import reading, transaction
-from ghibli_flask.errors import Blocked, FieldError, InvalidFields, NotFound, _
+from ghibli_flask.errors import Blocked, NotFound
 from ghibli_flask.models.audit import AuditEntry
 from ghibli_flask.models.export import Export
 from ghibli_flask.models.task import ImageTask
 from ghibli_flask.models.user import User, UserProfile
 from ghibli_flask.services import accounts, credits, exports, sessions, tasks
 from ghibli_flask.services.payers import Member
-from ghibli_flask.services.throttle import SIGN_IN_BY_ACCOUNT, throttle
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +33,7 @@ BATCH = 100
 
 def check_password(user_id: str, password: str) -> None:
     """Raise InvalidFields unless this is the user's password, and TooManyRequests after too many wrong ones."""
-    key = accounts.find(user_id).profile.email_key
-    throttle().check(SIGN_IN_BY_ACCOUNT, key)
-    if not accounts.password_fits(user_id, password):
-        throttle().count(SIGN_IN_BY_ACCOUNT, key)
-        raise InvalidFields(fields=(FieldError("password", _("This is not the password of your account.")),))
+    accounts.check_password(accounts.find(user_id), password, "password")
 
 
 def erase(member: Member) -> None:

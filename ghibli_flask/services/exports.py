@@ -69,7 +69,10 @@ def of_user(user_id: str) -> ExportView | None:
 
 
 def start(user_id: str) -> ExportView:
-    """Begin an export, or give the running one; an earlier one is replaced. Raises Unavailable without Redis."""
+    """Begin an export, or give the one that is running or kept; a failed one is replaced.
+
+    So a user causes at most one packing a day. Raises Unavailable without Redis.
+    """
     public_id, replaced = transaction(lambda session: _enter(session, user_id))
     if replaced:
         files.abandon(_file(replaced))
@@ -130,12 +133,12 @@ def _drop(session: Session, user_id: str) -> str | None:
 
 
 def _enter(session: Session, user_id: str) -> tuple[str | None, str | None]:
-    """Enter a new export unless one is running: the ids of the new one and of the one that it replaces."""
+    """Enter a new export unless one is there: the ids of the new one and of the one that it replaces."""
     now = runtime().clock.now()
     if session.scalar(select(User.id).where(User.id == user_id).with_for_update()) is None:
         raise NotFound
     before = session.get(Export, user_id)
-    if before and _status(before) == RUNNING:
+    if before and before.expires_at > now and _status(before) != FAILED:
         return None, None
     replaced = before.public_id if before else None
     if before:

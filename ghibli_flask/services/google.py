@@ -68,11 +68,13 @@ def sign_in(identity: Identity, locale: str, address: str) -> Account | None:
 
 
 def link(identity: Identity, user_id: str) -> Account:
-    """Let a Google account open the account of a signed-in user; raises Blocked and GoogleTaken."""
+    """Let a Google account open the account of a signed-in user, if it does not yet; raises Blocked and GoogleTaken."""
 
     def unit(session: Session) -> Account:
         account = _of_user(session, user_id)
-        if account.profile.google_sub != identity.sub:
+        if account.profile.google_sub == identity.sub:
+            _follow_address(session, account, identity)
+        else:
             _bind(session, account, identity.sub)
         return account
 
@@ -106,6 +108,8 @@ def _find_or_make(session: Session, identity: Identity, locale: str) -> Account:
         return _make(session, identity, locale)
     if holder.profile.blocked_at:
         raise Blocked
+    if holder.profile.google_sub == identity.sub:
+        return holder  # The same person came back in another browser a moment ago.
     if holder.profile.google_sub:
         raise GoogleTaken
     if not _waits_for_google(holder):

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 SMTP_TIMEOUT_S = 20
 KEPT_MAILS = 50
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,9 @@ def _deliver(address: str, message: EmailMessage) -> None:
             server.ehlo()
             if server.has_extn("starttls"):
                 server.starttls(context=context)
+            elif host not in LOOPBACK:
+                # Links that open an account would travel in the clear, and the password of the mail account too.
+                raise smtplib.SMTPNotSupportedError(f"{host} offers no STARTTLS")
         if parts.username:
             server.login(unquote(parts.username), unquote(parts.password or ""))
         server.send_message(message)

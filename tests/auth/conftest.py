@@ -1,8 +1,10 @@
 """An OpenID provider on loopback, and a visitor who comes to the site and goes to the provider and back."""
 
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from email.message import EmailMessage
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -15,6 +17,9 @@ from joserfc.jwk import RSAKey
 from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
+from ghibli_flask import queueing
+from ghibli_flask.services import mail
+from jobs.worker import ApplicationWorker
 from scripts.processes import LOOPBACK
 from tests.support.visitor import Visitor
 
@@ -154,3 +159,26 @@ def app(app_factory: Callable[..., Flask], google_settings: dict[str, Any]) -> F
 def traveller(app: Flask, provider: Provider) -> Traveller:
     """A visitor who can go to the provider."""
     return Traveller(app, provider)
+
+
+# --- The mails that development keeps ---
+
+
+def deliver(app: Flask) -> None:
+    """Let the maintenance worker write every mail that was asked for."""
+    with app.app_context():
+        queue = queueing.maintenance_queue()
+    ApplicationWorker(app, queue, "tests-maintenance").work(burst=True, logging_level="WARNING")
+
+
+def kept_mails(app: Flask) -> list[EmailMessage]:
+    """What was written, newest first."""
+    with app.app_context():
+        return mail.kept()
+
+
+def link_in(letter: EmailMessage) -> str:
+    """The path of the link in a mail."""
+    found = re.search(r"https?://\S+?(/auth/\w[\w-]*/\S+)", letter.get_content())
+    assert found, letter.get_content()
+    return found.group(1)

@@ -7,6 +7,7 @@ import re
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -23,18 +24,18 @@ from ghibli_flask.database import reading, transaction
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models.credit import CreditEntry
 from ghibli_flask.models.user import User, UserProfile, UserSession
-from ghibli_flask.services import accounts, credits, mail, sessions, tasks
+from ghibli_flask.services import accounts, credits, mail, progress, sessions
 from ghibli_flask.services.sessions import SignedIn
 from jobs import letters
 from scripts.processes import LOOPBACK
 from tests.auth.conftest import CLIENT_ID, SECRET, Claims, Provider, Traveller, query_of
+from tests.support.member import PASSWORD, confirmed_account
 
 # The provider of the tests runs in this process and uses parts of Authlib that warn of their own end.
 pytestmark = pytest.mark.filterwarnings("ignore:get_jwt_config:DeprecationWarning")
 
 ANNA = {"email": "anna@gmail.com", "email_verified": True, "name": "Anna"}
 BERTA = {"email": "berta@elsewhere.example", "email_verified": True, "name": "Berta"}
-PASSWORD = "a short sentence is good"
 FRESH_S = sessions.FRESH_FOR.total_seconds()
 
 
@@ -85,15 +86,17 @@ def user_id_of(traveller: Traveller) -> str:
     return who.user_id
 
 
-def password_account(app: Flask, email: str, *, confirmed: bool = True) -> str:
-    """An account with a password; gives the user's id."""
+def prepared_account(app: Flask, email: str) -> str:
+    """An account with a password whose address nobody has confirmed; gives the user's id."""
     with app.app_context():
         accounts.sign_up(email, PASSWORD, "Somebody", "en", "192.0.2.9")
-        account = accounts.find_by_email_key(accounts.email_key(email))
-        assert account is not None
-        if confirmed:
-            accounts.confirm(accounts.link_token(accounts.CONFIRM, account))
-        return account.user.id
+    return account_of(app, email).user.id
+
+
+def password_account(app: Flask, email: str) -> str:
+    """A confirmed account with a password; gives the user's id."""
+    with app.app_context():
+        return confirmed_account(email, PASSWORD)
 
 
 def adopted_account(app: Flask, email: str, *, provider: str = "google", password_hash: str | None = None) -> str:
@@ -264,7 +267,7 @@ def test_the_guests_pictures_come_along(traveller: Traveller, provider: Provider
     task_id = traveller.ordered()
     traveller.sign_in("sub-anna")
     with traveller.app.app_context():
-        assert tasks.find(task_id).owner == f"user:{user_id_of(traveller)}"
+        assert progress.look_up(task_id).owner == f"user:{user_id_of(traveller)}"
 
 
 def test_leaving_often_does_not_outgrow_the_cookie(traveller: Traveller, provider: Provider) -> None:
@@ -457,10 +460,15 @@ def test_a_changed_address_is_followed(traveller: Traveller, provider: Provider)
     provider.has("sub-anna", **ANNA)
     traveller.sign_in("sub-anna")
     user_id = user_id_of(traveller)
-    provider.has("sub-anna", **{**ANNA, "email": "anna.b@gmail.com"})
-    traveller.sign_in("sub-anna")
-    assert account_of(traveller.app, "anna.b@gmail.com").user.id == user_id == user_id_of(traveller)
-    assert account_of(traveller.app, "anna.b@gmail.com").user.email == "anna.b@gmail.com"
+    for browser, email in (
+        (Traveller(traveller.app, provider, "192.0.2.2"), "anna.b@gmail.com"),
+        (traveller, "anna.c@gmail.com"),  # This one is signed in still.
+    ):
+        provider.has("sub-anna", **{**ANNA, "email": email})
+        assert browser.sign_in("sub-anna").location == "/"
+        assert user_id_of(browser) == user_id
+        account = account_of(traveller.app, email)
+        assert (account.user.id, account.user.email) == (user_id, email)
     assert len(everything(traveller.app)[0]) == 1
 
 
@@ -471,10 +479,25 @@ def test_a_changed_address_that_is_taken_stays(traveller: Traveller, provider: P
     user_id = user_id_of(traveller)
     owner = password_account(traveller.app, "taken@gmail.com")
     provider.has("sub-anna", **{**ANNA, "email": "taken@gmail.com"})
-    traveller.sign_in("sub-anna")
-    assert user_id_of(traveller) == user_id
+    other = Traveller(traveller.app, provider, "192.0.2.2")
+    other.sign_in("sub-anna")
+    assert user_id_of(other) == user_id
     assert account_of(traveller.app, "anna@gmail.com").user.id == user_id
     assert account_of(traveller.app, "taken@gmail.com").user.id == owner
+
+
+@pytest.mark.usefixtures("each_database")
+def test_two_browsers_at_once_make_one_account(app: Flask, provider: Provider) -> None:
+    """Somebody new who comes back in six browsers at the same moment gets one account, and is signed in in each."""
+    provider.has("sub-anna", **ANNA)
+    browsers = [Traveller(app, provider, f"192.0.2.{number}") for number in range(1, 7)]
+    answers = [provider.agree(browser.leave(), "sub-anna") for browser in browsers]
+    with ThreadPoolExecutor(len(browsers)) as threads:
+        led_to = list(threads.map(lambda browser, answer: browser.come_back(answer).location, browsers, answers))
+    assert led_to == ["/"] * len(browsers)
+    assert len({user_id_of(browser) for browser in browsers}) == 1
+    users, profiles, _sessions, entries = everything(app)
+    assert (len(users), len(profiles), len(entries)) == (1, 1, 1)
 
 
 def test_an_address_that_changed_hands_opens_nothing(traveller: Traveller, provider: Provider) -> None:
@@ -573,7 +596,7 @@ def test_a_look_alike_address_is_not_bound_at_once(traveller: Traveller, provide
 
 def test_a_prepared_account_is_dropped(traveller: Traveller, provider: Provider) -> None:
     """Who prepared a password account at somebody else's address and never confirmed it, gets nothing out of it."""
-    prepared = password_account(traveller.app, "anna@gmail.com", confirmed=False)
+    prepared = prepared_account(traveller.app, "anna@gmail.com")
     provider.has("sub-anna", **ANNA)
     assert traveller.sign_in("sub-anna").location == "/"
     account = account_of(traveller.app, "anna@gmail.com")
@@ -675,13 +698,12 @@ def test_linking_asks_for_the_password_again_after_a_while(aging: Traveller, clo
     sign_in_with_password(aging, "me@work.example")
     under_way = provider.agree(aging.leave(), "sub-anna")
     clock.ahead += timedelta(seconds=FRESH_S + 60)
-    before = everything(aging.app)
     answer = aging.get("/auth/google?next=/pictures")
     parts = urlsplit(answer.location)
     assert (answer.status_code, parts.path) == (302, "/auth/signin")
     assert parse_qs(parts.query)["next"] == ["/auth/google?next=/pictures"]
     assert_refused(aging, aging.come_back(under_way), "fresh_sign_in_needed", 403)
-    assert everything(aging.app) == before
+    assert account_of(aging.app, "me@work.example").profile.google_sub is None
 
 
 def test_google_proves_again_who_is_there(aging: Traveller, clock: Later, provider: Provider) -> None:
@@ -759,9 +781,7 @@ def test_a_google_user_can_add_a_password(traveller: Traveller, provider: Provid
 # --- What is written down ---
 
 
-def test_secrets_are_not_in_the_log(
-    traveller: Traveller, provider: Provider, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_secrets_are_not_in_the_log(traveller: Traveller, provider: Provider, caplog: pytest.LogCaptureFixture) -> None:
     """At the most talkative level the log names no client secret, code, verifier, state, nonce or token."""
     caplog.set_level(logging.DEBUG)
     provider.has("sub-anna", **ANNA)
@@ -770,9 +790,12 @@ def test_secrets_are_not_in_the_log(
     traveller.come_back(back)
     traveller.come_back(back)
     traveller.come_back(provider.deny(traveller.leave()))
-    # The provider runs in this process too; what it and its server write is not the site's.
-    names = {"werkzeug", "oidc_provider_mock"}
-    written = "\n".join(record.getMessage() for record in caplog.records if record.name not in names)
+    # The provider and the visitor are in this process too; what they write is not the site's.
+    written = "\n".join(
+        record.getMessage()
+        for record in caplog.records
+        if record.name not in {"werkzeug", "oidc_provider_mock"} and "POST /oauth2/authorize" not in record.getMessage()
+    )
     assert "a sign-in with Google ended with access_denied" in written
     sent = provider.token_requests[0]
     secrets = [SECRET, sent["code"], sent["code_verifier"], query_of(asked)["state"], query_of(asked)["nonce"], "eyJ"]

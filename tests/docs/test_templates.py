@@ -8,7 +8,7 @@ from flask import Flask
 
 from tests.docs.project import CODE, ROOT, name_of
 
-TEMPLATES = sorted((ROOT / "templates").glob("*.html"))
+TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 PAGES = [path for path in TEMPLATES if not path.name.startswith("_")]
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select, update
 from ghibli_flask.clock import FixedClock
 from ghibli_flask.database import reading, transaction
 from ghibli_flask.engine_catalogue import Mode
-from ghibli_flask.errors import Conflict, InsufficientCredits, InvalidFields, NoCredits, NotFound
+from ghibli_flask.errors import Conflict, InsufficientCredits, InvalidFields, NoCredits, NotSignedIn
 from ghibli_flask.models import CreditEntry, ImageTask, User
 from ghibli_flask.services import allowances, credits, files, runs, tasks
 from ghibli_flask.services.payers import Member
@@ -22,6 +22,8 @@ from tests.support.runs import claim, paint
 from tests.support.visitor import photo
 
 pytestmark = pytest.mark.usefixtures("each_database")
+
+TOO_LATE = Ending(Outcome.FAILED, error_code="too_late")
 
 
 @pytest.fixture
@@ -178,10 +180,12 @@ def test_an_adopted_row_without_a_reset_gets_its_month(user_id: str) -> None:
     assert balance(user_id) == 10
 
 
-def test_the_balance_of_nobody_is_not_found(app: Flask) -> None:
-    """Somebody whose account is gone meanwhile meets a refusal and not a mistake."""
-    with pytest.raises(NotFound):
+def test_nobody_has_no_balance_and_pays_nothing(app: Flask) -> None:
+    """Somebody whose account is gone meanwhile is asked to sign in, early and within the order's transaction."""
+    with pytest.raises(NotSignedIn):
         credits.balance_of("nobody")
+    with pytest.raises(NotSignedIn):
+        transaction(lambda session: credits.charge(session, "nobody", "a-task"))
 
 
 def test_a_refund_needs_its_charge_and_its_user(user_id: str) -> None:
@@ -210,7 +214,7 @@ def test_a_program_does_not_charge_what_we_charged(user_id: str) -> None:
     task = order(user_id)
     assert credits.post(user_id, -1, task.public_id) == 9
     assert credits.post(user_id, 1, task.public_id) == 10
-    tasks.end_from_outside(task, Ending(Outcome.FAILED, error_code="too_late"))
+    tasks.end_from_outside(task, TOO_LATE)
     assert balance(user_id) == 10
 
 
@@ -376,11 +380,10 @@ def test_a_refund_from_sweep_and_worker_posts_once(app: Flask, user_id: str) -> 
         run = claim(app, task.public_id)
         with reading() as session:
             row = session.get_one(ImageTask, task.id)
-        failed = Ending(Outcome.FAILED, error_code="too_late")
         at_once(
             app,
-            lambda row=row: tasks.end_from_outside(row, failed),
-            lambda run=run: tasks.settle(run.task_id, run.attempt, failed),
+            lambda row=row: tasks.end_from_outside(row, TOO_LATE),
+            lambda run=run: tasks.settle(run.task_id, run.attempt, TOO_LATE),
         )
         assert balance(user_id) == 10
         with reading() as session:
@@ -415,7 +418,7 @@ def test_painted_and_failed_at_the_same_moment_end_one_way(app: Flask, user_id: 
             lambda run=run, picture=picture: tasks.settle(
                 run.task_id, run.attempt, Ending(Outcome.PAINTED, picture, engine="gradio")
             ),
-            lambda row=row: tasks.end_from_outside(row, Ending(Outcome.FAILED, error_code="too_late")),
+            lambda row=row: tasks.end_from_outside(row, TOO_LATE),
         )
         with reading() as session:
             ended = session.get_one(ImageTask, run.task_id)
@@ -468,7 +471,7 @@ def test_a_posting_sent_ten_times_at_once_posts_once(app: Flask, user_id: str) -
     assert balance(user_id) == 8
 
 
-def test_a_day_is_long_enough(clock: FixedClock) -> None:
+def test_the_reset_always_lies_ahead(clock: FixedClock) -> None:
     """The reset lies in the future, by at most 31 days, at any moment of any month."""
     for day in range(400):
         moment = clock.now() + timedelta(days=day)
