@@ -120,8 +120,9 @@ def delete() -> AnyResponse:
     """Delete the account and everything that belongs to it."""
     who = require_user()
     try:
-        if accounts.find(who.user_id).user.password_hash:
-            erasure.check_password(who.user_id, request.form.get("password", ""))
+        found = accounts.find(who.user_id)
+        if found.user.password_hash:
+            accounts.check_password(found, request.form.get("password", ""), "password")
         else:
             require_fresh_user()
         erasure.erase(Member(who.user_id, current_guest()))

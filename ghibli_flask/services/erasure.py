@@ -31,11 +31,6 @@ log = logging.getLogger(__name__)
 BATCH = 100
 
 
-def check_password(user_id: str, password: str) -> None:
-    """Raise InvalidFields unless this is the user's password, and TooManyRequests after too many wrong ones."""
-    accounts.check_password(accounts.find(user_id), password, "password")
-
-
 def erase(member: Member) -> None:
     """Delete the account of this user, who has just proved to be its owner.
 

@@ -1,5 +1,6 @@
 """Signing up and in with an address and a password, from the form to the mailed link and back."""
 
+import hashlib
 import re
 import statistics
 import time
@@ -107,11 +108,20 @@ def test_a_password_has_ten_to_two_hundred_characters(visitor: Visitor, password
     assert "10 to 200 characters" in answer.get_data(as_text=True)
 
 
-@pytest.mark.parametrize(
-    "password", [" leading and trailing blanks ", "aaaaaaaaaaaaaaaaaaaaa b", "окно с видом на сад", "🌿" * 64]
-)
+ANY_CHARACTERS = {
+    "blanks at both ends": " leading and trailing blanks ",
+    "small letters alone": "only small letters here",
+    "digits alone": "82640175936284",
+    "another script": "окно с видом на сад",
+    "drawings": "🌿🪟🎨🌧🏡🐈🍃🌾🌙🚲🧵",
+    "marks": "<b>'\"--;%s\\&amp;",
+    "long": "the rain has stopped and the lamp in the window of the little house by the sea is lit again",
+}
+
+
+@pytest.mark.parametrize("password", ANY_CHARACTERS.values(), ids=ANY_CHARACTERS.keys())
 def test_any_characters_make_a_password(app: Flask, visitor: Visitor, password: str) -> None:
-    """Blanks, one letter over and over, any script: taken as it is typed, and nothing else opens the account."""
+    """Blanks, one kind of characters alone, any script: taken as typed, and nothing else opens the account."""
     sign_up(visitor, password=password)
     press(visitor, mailed_link(app), password=password)
     other = Visitor(app)
@@ -122,7 +132,7 @@ def test_any_characters_make_a_password(app: Flask, visitor: Visitor, password: 
 
 def test_a_password_is_never_cut(app: Flask, visitor: Visitor) -> None:
     """What only begins with the longest password does not open the account."""
-    longest = "abcdefghij" * 20
+    longest = "".join(hashlib.sha256(bytes([number])).hexdigest() for number in range(4))[:200]
     with app.app_context():
         confirmed_account(EMAIL, longest)
     assert sign_in(visitor, password=longest + "k").status_code == 401
@@ -148,6 +158,14 @@ def test_password_fields_suit_password_managers(app: Flask, visitor: Visitor) ->
         assert 'type="password"' in fields[0]
         assert f'autocomplete="{purpose}"' in fields[0]
         assert "onpaste" not in fields[0]
+
+
+def test_nobody_is_asked_for_hints(app: Flask, visitor: Visitor) -> None:
+    """The forms of the door ask for an address, a password and a name, and for no hint or secret question."""
+    names = set()
+    for path in ("/auth/signin", "/auth/signup", "/auth/forgot", reset_link(app, visitor)):
+        names |= set(re.findall(r"<input[^>]* name=\"([^\"]*)\"", visitor.get(path).get_data(as_text=True)))
+    assert names <= {"csrf_token", "email", "username", "password", "name", "next"}
 
 
 # --- No answer tells whether an address has an account ---

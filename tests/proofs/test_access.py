@@ -20,6 +20,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse
 
 from ghibli_flask import queueing
+from ghibli_flask.database import db
 from ghibli_flask.extensions import runtime
 from ghibli_flask.services import accounts, exports, sessions
 from jobs.worker import ApplicationWorker
@@ -336,3 +337,25 @@ def test_a_refused_call_changes_nothing(app: Flask) -> None:
                 if cell not in {"yes", "-"}:
                     assert scene.call(line, column).status_code == int(cell)
     assert scene.browser("owner").poll(task_id)["status"] == "PENDING"
+
+
+def test_reading_changes_nothing(app: Flask) -> None:
+    """No GET by anybody who may changes a row of any table: what changes something has another method."""
+    scene = Scene(app)
+    for line in lines():
+        callers = [caller for caller in WITH_COOKIE if line.cells[caller] == "yes"]
+        for caller in callers if line.method == "GET" else ():
+            path, query = scene.path(line, caller)
+            client, headers = scene.client(line, caller)
+            before = every_row(app)
+            client.get(path, query_string=query, headers=headers).close()
+            assert every_row(app) == before, f"{line.route} by {caller}"
+
+
+def every_row(app: Flask) -> dict[str, list[str]]:
+    """Everything in the database."""
+    with app.app_context(), db.engine.connect() as connection:
+        return {
+            table.name: sorted(str(tuple(row)) for row in connection.execute(table.select()))
+            for table in db.metadata.sorted_tables
+        }

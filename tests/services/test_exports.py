@@ -5,6 +5,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ghibli_flask import queueing, status
 from ghibli_flask.clock import FixedClock
 from ghibli_flask.database import db, reading, transaction
 from ghibli_flask.engine_catalogue import Mode
-from ghibli_flask.errors import Blocked, InvalidFields, NotFound, NotSignedIn, TooManyRequests, Unavailable
+from ghibli_flask.errors import Blocked, NotFound, NotSignedIn, Unavailable
 from ghibli_flask.models import CreditEntry, Departure, DiscardedFile, Export, ImageTask, User, UserProfile, UserSession
 from ghibli_flask.services import (
     accounts,
@@ -38,7 +39,7 @@ from ghibli_flask.storage import FileMissing, StoredFile, stores
 from ghibli_flask.task_states import Outcome
 from jobs import export, sweep
 from jobs.worker import ApplicationWorker
-from tests.support.member import EMAIL, PASSWORD, confirmed_account
+from tests.support.member import EMAIL, confirmed_account
 from tests.support.redis_server import RedisServer
 from tests.support.runs import claim, paint, settle
 from tests.support.visitor import photo
@@ -262,22 +263,45 @@ def test_a_crash_before_the_first_byte_leaves_nothing(app: Flask, user_id: str, 
 
 
 def test_a_job_that_runs_twice_packs_once(app: Flask, user_id: str) -> None:
-    """A job that the queue delivers again finds its part taken."""
-    order(user_id)
+    """A job that the queue delivers again finds its part taken, while the export runs and after it is done."""
+    for _ in range(21):
+        order(user_id)
     exports.start(user_id)
-    args = queueing.maintenance_queue().jobs[0].args
-    export.pack(*args)
-    export.pack(*args)
-    assert len(unzipped(user_id)[0]) == 1
+    public_id, part = queueing.maintenance_queue().jobs[0].args
+    export.pack(public_id, part)
+    export.pack(public_id, part)
+    work(app)
+    export.pack(public_id, part)
+    assert len(unzipped(user_id)[0]) == 21
 
 
 def test_a_job_of_a_dropped_export_leaves_nothing(app: Flask, user_id: str) -> None:
-    """A job whose export is gone writes nothing."""
+    """A job whose export is gone before it begins writes nothing."""
     order(user_id)
     exports.start(user_id)
     exports.drop(user_id)
     work(app)
     repair.sweep()
+    assert zips(app) == []
+    assert (rows(Export), rows(DiscardedFile)) == (0, 0)
+
+
+def test_a_job_whose_export_is_dropped_meanwhile_leaves_nothing(
+    app: Flask, user_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that writes its zip after the account went, and after the sweep, takes it away again."""
+    order(user_id)
+    exports.start(user_id)
+    real = exports._next_tasks
+
+    def meanwhile(row: Export) -> list[ImageTask]:
+        batch = real(row)
+        exports.drop(user_id)
+        repair.sweep()
+        return batch
+
+    monkeypatch.setattr(exports, "_next_tasks", meanwhile)
+    work(app)
     assert zips(app) == []
     assert (rows(Export), rows(DiscardedFile)) == (0, 0)
 
@@ -429,6 +453,19 @@ def test_a_deleted_account_orders_nothing(user_id: str, clock: FixedClock) -> No
     assert rows(ImageTask) == 0
 
 
+def test_an_order_that_was_faster_holds_the_deletion_up(user_id: str) -> None:
+    """The last transaction drops nothing while an order or an export is there; then the round begins again."""
+    task = order(user_id)
+    assert not transaction(partial(erasure._drop_account, user_id, "erased-x"))
+    tasks.remove(task.public_id, member(user_id))
+    exports.start(user_id)
+    assert not transaction(partial(erasure._drop_account, user_id, "erased-x"))
+    assert rows(User) == rows(UserProfile) == 1
+    exports.drop(user_id)
+    assert transaction(partial(erasure._drop_account, user_id, "erased-x"))
+    assert rows(User) == rows(UserProfile) == 0
+
+
 def test_orders_at_the_same_moment_as_the_deletion_go_too(app: Flask, user_id: str) -> None:
     """Whatever slips in before the last transaction is removed with the rest; nothing alive is left behind."""
     barrier = threading.Barrier(9)
@@ -517,13 +554,3 @@ def test_a_rich_account_takes_no_more_than_a_month_along(user_id: str) -> None:
     erasure.erase(member(user_id))
     assert credits.balance_of(confirmed_account()).credits == 100
     assert credits.balance_of(confirmed_account("bob@example.org")).credits == 100
-
-
-def test_the_password_is_asked_for_only_so_often(user_id: str) -> None:
-    """A wrong password is refused as a field, and after ten of them even the right one has to wait."""
-    erasure.check_password(user_id, PASSWORD)
-    for _ in range(10):
-        with pytest.raises(InvalidFields):
-            erasure.check_password(user_id, "not the password")
-    with pytest.raises(TooManyRequests):
-        erasure.check_password(user_id, PASSWORD)
