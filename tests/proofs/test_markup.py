@@ -1,17 +1,18 @@
 """What visitors type is text wherever it is shown, to themselves, to administrators and by scripts."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from flask import Flask
+from markupsafe import escape
 
 from tests.support.checkout import ROOT
-from tests.support.member import PASSWORD, member
+from tests.support.member import member
 from tests.support.visitor import Visitor
 
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'{{ 7 * 7 }}"
+MARKUP_AS_TEXT = str(escape(MARKUP))
 SCRIPTS = sorted((ROOT / "static").rglob("*.js"))
 
 
@@ -22,12 +23,9 @@ def app(app_factory: Callable[..., Flask]) -> Flask:
 
 
 def assert_shown_as_text(page: str) -> None:
-    """The page has no element, attribute or sum that was typed."""
-    assert "<script>alert" not in page
-    assert "<img src=x" not in page
-    assert not re.search(r"[\"' ]onerror=alert", re.sub(r"&(#\w+|\w+);[^<]*", "", page))
-    assert "alert(1)" not in page or "&lt;script&gt;" in page
-    assert ">49<" not in page
+    """The page has no element, no end of an attribute and no sum that was typed."""
+    for piece in ("<script>alert", "<img src=x", "onerror=alert(1)>", ">\"'", ">49<"):
+        assert piece not in page.replace(MARKUP_AS_TEXT, "")
 
 
 def test_a_name_is_text(app: Flask) -> None:
@@ -37,7 +35,7 @@ def test_a_name_is_text(app: Flask) -> None:
     pages = [owner.get("/account"), owner.get("/"), admin.get("/admin/ui/users")]
     pages.append(admin.get(f"/admin/ui/users/{owner.user_id}"))
     texts = [page.get_data(as_text=True) for page in pages]
-    assert any("&lt;script&gt;" in text for text in texts), "the name is shown nowhere"
+    assert any(MARKUP_AS_TEXT in text for text in texts), "the name is shown nowhere"
     for text in texts:
         assert_shown_as_text(text)
 
@@ -60,7 +58,6 @@ def test_what_is_sent_back_with_an_error_is_text(app: Flask) -> None:
     assert_shown_as_text(visitor.post("/auth/forgot", data={"email": data["email"]}).get_data(as_text=True))
     assert_shown_as_text(visitor.get("/auth/error", query_string={"error": MARKUP}).get_data(as_text=True))
     assert_shown_as_text(visitor.get(f"/tasks/{MARKUP}").get_data(as_text=True))
-    assert member(app, "ada@example.org", password=PASSWORD).get("/account").status_code == 200
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
