@@ -28,6 +28,10 @@ SUBJECTS = {
 PATHS = {CONFIRM: "/auth/confirm/", RESET: "/auth/reset/", BIND_GOOGLE: "/auth/bind-google/"}
 
 
+class MailNotTaken(Exception):
+    """The mail server did not take a mail. Says no more: what servers say quotes the address, and RQ keeps it."""
+
+
 def write(kind: str, email_key: str, locale: str | None, argument: str | None, tried: int = 0) -> None:
     """Write a mail of this kind to whoever has this address; to nobody, when nobody has it.
 
@@ -44,9 +48,10 @@ def write(kind: str, email_key: str, locale: str | None, argument: str | None, t
     try:
         mail.send(letter)
     except (OSError, smtplib.SMTPException) as error:
+        name = type(error).__name__
         if tried >= len(PAUSES):
-            raise
-        log.warning("A mail of kind %s was not taken and is tried again in %s: %s", kind, PAUSES[tried], error)
+            raise MailNotTaken(f"{kind}: {name}") from None
+        log.warning("A mail of kind %s was not taken and is tried again in %s: %s", kind, PAUSES[tried], name)
         run_later(PAUSES[tried], WRITE_JOB, kind, email_key, locale, argument, tried + 1)
 
 

@@ -27,7 +27,7 @@ def requirements(cell: str) -> list[str]:
     return [f"{section}.{number}" for number in range(int(begin), int(last.rsplit(".", 1)[1]) + 1)]
 
 
-def tests_of(path: str) -> set[str]:
+def named_tests(path: str) -> set[str]:
     """The names of the tests in a file."""
     tree = ast.parse((ROOT / path).read_text())
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
@@ -47,4 +47,4 @@ def test_every_named_test_exists() -> None:
     """Whatever test the page names is there, in the file that it names."""
     named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", PAGE)
     assert len(named) > len(LEVEL_1)
-    assert [f"{path}::{name}" for path, name in named if name not in tests_of(path)] == []
+    assert [f"{path}::{name}" for path, name in named if name not in named_tests(path)] == []

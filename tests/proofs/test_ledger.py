@@ -21,6 +21,7 @@ from ghibli_flask.clock import FixedClock
 from ghibli_flask.database import db, reading, transaction
 from ghibli_flask.engine_catalogue import Mode
 from ghibli_flask.errors import (
+    Conflict,
     Forbidden,
     IdempotencyMismatch,
     InsufficientCredits,
@@ -71,6 +72,7 @@ class Books(RuleBasedStateMachine):
         self.runs: list[runs.Run] = []
         self.endings: dict[int, tuple[object, ...]] = {}
         self.entries: dict[int, tuple[object, ...]] = {}
+        self.given_back: set[str] = set()
 
     def teardown(self) -> None:
         """Empty the database, for the next run."""
@@ -213,7 +215,13 @@ class Books(RuleBasedStateMachine):
         run = self.run(pick)
         for _ in range(times):
             if run:
-                self.end(run, outcome)
+                was_mine = self.end(run, outcome)
+                assert not (was_mine and self.is_overtaken(run)), "a run that was overtaken ended the task"
+
+    def is_overtaken(self, run: runs.Run) -> bool:
+        """Whether the task of this run was claimed once more after it."""
+        later = self.runs[self.runs.index(run) + 1 :]
+        return any(other.task_id == run.task_id for other in later)
 
     def end(self, run: runs.Run, outcome: Outcome) -> bool:
         """Settle a run as `jobs.paint` does."""
@@ -237,6 +245,25 @@ class Books(RuleBasedStateMachine):
         run = self.run(pick)
         if run:
             runs.hand_back(run)
+
+    @rule(pick=picks, dies=st.booleans(), outcome=outcomes)
+    def wake_too_late(self, pick: int, dies: bool, outcome: Outcome) -> None:
+        """A run loses its task, by its worker's stop or death, another one claims it, and then the first wakes up."""
+        run = self.run(pick)
+        if run is None:
+            return
+        if dies:
+            for _ in range(2):
+                repair.sweep()
+                self.clock.advance(seconds=50)
+            repair.sweep()
+        else:
+            runs.hand_back(run)
+        second = runs.claim(run.public_id)
+        if second:
+            self.runs.append(second)
+            assert not self.end(run, outcome)
+            assert runs.is_mine(second)
 
     @rule(pick=picks)
     def beat(self, pick: int) -> None:
@@ -286,6 +313,26 @@ class Books(RuleBasedStateMachine):
         with allowed(InsufficientCredits, IntegrityError):
             transaction(lambda session: credits.adjust(session, user_id, amount, key, "because"))
 
+    @rule(who=users, amount=st.sampled_from([-2, -1, 1, 2]), number=st.integers(0, 3), times=st.integers(1, 2))
+    def a_program_posts(self, who: str, amount: int, number: int, times: int) -> None:
+        """A program books or gives back for tasks of its own, once each however often it says so; or it is refused."""
+        for _ in range(times):
+            with allowed(InsufficientCredits, Conflict):
+                credits.post(self.user_ids[who], amount, f"of-a-program-{number}")
+
+    @rule(who=users, pick=picks, amount=st.sampled_from([-1, 1]), times=st.integers(1, 2))
+    def a_program_posts_for_our_task(self, who: str, pick: int, amount: int, times: int) -> None:
+        """A program books one of our tasks again, which is nothing new, or gives it back before we do."""
+        task = self.task(pick)
+        for _ in range(times):
+            if task and task.payer == f"user:{self.user_ids[who]}":
+                before = credits.balance_of(self.user_ids[who]).credits
+                after = credits.post(self.user_ids[who], amount, task.public_id)
+                is_new = amount > 0 and not task.refunded and task.public_id not in self.given_back
+                assert after == before + is_new
+                if amount > 0:
+                    self.given_back.add(task.public_id)
+
     @rule(pick=picks)
     def refund_twice(self, pick: int) -> None:
         """A refund that was given is not given again, whoever asks for it."""
@@ -317,7 +364,7 @@ class Books(RuleBasedStateMachine):
 
     @invariant()
     def each_task_is_charged_once_and_refunded_at_most_once(self) -> None:
-        """A user's task has one charge; a refund of the same amount stands exactly when its row says so."""
+        """A user's task has one charge, and one refund of the same amount when its row or a program said so."""
         with reading() as session:
             postings = defaultdict(list)
             for entry in session.scalars(select(CreditEntry).where(CreditEntry.task_id.is_not(None))):
@@ -326,10 +373,13 @@ class Books(RuleBasedStateMachine):
         for task in rows:
             user_id = task.payer.removeprefix("user:")
             charge, refund = (user_id, "charge", -1), (user_id, "refund", 1)
-            expected = [charge, refund] if task.refunded else [charge]
+            expected = [charge, refund] if task.refunded or task.public_id in self.given_back else [charge]
             found = postings.pop(task.public_id, [])
             assert found == (expected if task.payer.startswith("user:") else [])
-        assert not postings, "postings for tasks that do not exist"
+        for found in postings.values():  # What is left are the tasks of a program.
+            (user_id, kind, amount), *rest = found
+            assert kind == "charge"
+            assert rest in ([], [(user_id, "refund", -amount)])
 
     @invariant()
     def refunds_follow_the_outcome(self) -> None:
