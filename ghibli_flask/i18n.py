@@ -9,6 +9,8 @@ from pathlib import Path
 from flask import Flask, request
 from flask_babel import Babel, get_locale
 
+from ghibli_flask.visitors import signed_in
+
 LOCALES = ("en",)
 _MESSAGES = Path(__file__).with_name("waiting_messages.json")
 
@@ -25,6 +27,9 @@ def waiting_messages() -> list[str]:
 
 
 def _choose_locale() -> str:
+    who = signed_in()
+    if who and who.locale in LOCALES:
+        return str(who.locale)
     return request.accept_languages.best_match(LOCALES, default=LOCALES[0])
 
 

@@ -279,6 +279,12 @@ def make_anonymous(session: Session, user: User, email_key: str, stranger: str) 
     _remember_departure(session, user, email_key)
 
 
+def drop_departures() -> None:
+    """Forget the addresses of deleted accounts whose month is over; for the sweep."""
+    over = delete(Departure).where(Departure.until <= runtime().clock.now())
+    transaction(lambda session: session.execute(over))
+
+
 def _remember_departure(session: Session, user: User, email_key: str) -> None:
     now, subjects = runtime().clock.now(), _departed_subjects(email_key)
     outdated = or_(Departure.until <= now, Departure.subject.in_(subjects))
@@ -289,8 +295,8 @@ def _remember_departure(session: Session, user: User, email_key: str) -> None:
 def _left_by_departed(session: Session, email_key: str) -> int | None:
     """What the last account at this address had left when it was deleted this month, if one was."""
     now = runtime().clock.now()
-    session.execute(delete(Departure).where(Departure.until <= now))
     kept = select(func.min(Departure.credits_left)).where(Departure.subject.in_(_departed_subjects(email_key)))
+    kept = kept.where(Departure.until > now)
     return session.scalar(kept)
 
 

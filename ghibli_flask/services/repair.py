@@ -22,7 +22,7 @@ from ghibli_flask import queueing
 from ghibli_flask.database import changed, reading, transaction
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models.task import ImageTask
-from ghibli_flask.services import files, health, progress, runs, sessions, tasks
+from ghibli_flask.services import credits, files, health, progress, runs, sessions, tasks
 from ghibli_flask.services.tasks import Ending
 from ghibli_flask.task_states import LIVE, Outcome, TaskState
 
@@ -66,6 +66,7 @@ def sweep() -> SweepReport:
         requeued, given_up = _requeue_dead(now) if _heartbeats_count(now) else (0, 0)
         rung = _ring_again(now)
         sessions.drop_expired()
+        credits.drop_departures()
         report = SweepReport(failed + given_up, requeued, rung, files.drain())
         health.keep("sweep", ok=True, details=asdict(report))
     log.info(report.line)

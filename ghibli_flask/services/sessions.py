@@ -15,6 +15,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from ghibli_flask.database import changed, reading, transaction
+from ghibli_flask.errors import NotSignedIn
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models.task import ImageTask
 from ghibli_flask.models.user import User, UserProfile, UserSession
@@ -46,6 +47,9 @@ def begin(user_id: str, user_agent: str, guest: Guest) -> str:
     now = runtime().clock.now()
 
     def unit(session: Session) -> None:
+        # The lock that a deletion holds: nobody is signed in to, or given pictures of, an account that goes.
+        if session.scalar(select(User.id).where(User.id == user_id).with_for_update()) is None:
+            raise NotSignedIn
         session.add(
             UserSession(
                 token_hash=_hashed(secret),

@@ -21,7 +21,8 @@ def test_template_compiles(path: Path, app: Flask) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_page_has_a_title(path: Path, app: Flask) -> None:
     """Every page fills the title itself, or the headline that its frame makes the title of: no two tabs look alike."""
-    assert {"title", "headline"} & set(app.jinja_env.get_template(path.relative_to(ROOT / "templates").as_posix()).blocks)
+    name = path.relative_to(ROOT / "templates").as_posix()
+    assert {"title", "headline"} & set(app.jinja_env.get_template(name).blocks)
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=name_of)

@@ -50,6 +50,13 @@ RESULT = photo(32, 32, 99)
 RUNS = {"sqlite": 60, "mariadb": 45}
 STEPS = 45
 
+# What the machine must have come across, or it has proved less than it says.
+TO_BE_SEEN = {
+    "painted, not refunded", "original, refunded", "failed, refunded", "cancelled, refunded",
+    "cancelled, not refunded", "late cancel kept", "hand-back", "woke too late", "died", "month",
+    "refund asked twice", "nothing left",
+}  # fmt: skip
+
 GIVES_BACK = {Outcome.FAILED.value, Outcome.ORIGINAL.value, Outcome.CANCELLED.value}
 
 people = st.sampled_from(["anna", "ben", "a browser", "another browser", "no cookie"])
@@ -62,6 +69,8 @@ picks = st.integers(0, 11)
 
 class Books(RuleBasedStateMachine):
     """Two users, two browsers and a program without cookie, all at one address, and their orders."""
+
+    seen: Counter[str] = Counter()
 
     def __init__(self, app: Flask, clock: FixedClock) -> None:
         super().__init__()
@@ -109,15 +118,17 @@ class Books(RuleBasedStateMachine):
                 return self.payer(who)
         return self.payer("no cookie")
 
-    def task(self, pick: int) -> ImageTask | None:
-        """One of the tasks so far, counted from the newest."""
+    def task(self, pick: int, *states: TaskState) -> ImageTask | None:
+        """One of the tasks so far, or of those in these states, counted from the newest."""
         with reading() as session:
             rows = session.scalars(select(ImageTask).order_by(ImageTask.id.desc())).all()
+        rows = [row for row in rows if not states or row.state in states]
         return rows[pick % len(rows)] if rows else None
 
     def run(self, pick: int) -> runs.Run | None:
-        """One of the runs so far, counted from the newest: it may have ended or lost its task long ago."""
-        return self.runs[-1 - pick % len(self.runs)] if self.runs else None
+        """By an even number one that still holds its task, by an odd one any of the runs so far."""
+        found = self.runs if pick % 2 else [run for run in self.runs if runs.is_mine(run)]
+        return found[-1 - pick // 2 % len(found)] if found else None
 
     # --- What visitors do ---
 
@@ -154,6 +165,7 @@ class Books(RuleBasedStateMachine):
             submission = send()
         except (NoCredits, SignInRequired):
             assert before == 0
+            self.seen["nothing left"] += 1
         except refusals:
             pass
         paid = bool(submission and not submission.duplicate)
@@ -203,8 +215,8 @@ class Books(RuleBasedStateMachine):
 
     @rule(pick=picks)
     def claim(self, pick: int) -> None:
-        """Take a task, if it can be taken."""
-        task = self.task(pick)
+        """Take a task that waits, if it still has time."""
+        task = self.task(pick, TaskState.QUEUED)
         run = runs.claim(task.public_id) if task else None
         if run:
             self.runs.append(run)
@@ -239,12 +251,21 @@ class Books(RuleBasedStateMachine):
             self.runs.append(run)
             assert self.end(run, outcome)
 
+    @rule(who=people, number=st.integers(0, 3))
+    def begin(self, who: str, number: int) -> None:
+        """Order and claim, and leave it there: work for the rules that end it, stop it or forget it."""
+        order = Order(Mode.IMAGE_TO_IMAGE, PHOTOS[number], seed=4)
+        submission = self.order(self.payer(who), lambda: tasks.submit(order, self.payer(who)))
+        run = runs.claim(submission.task.public_id) if submission else None
+        if run:
+            self.runs.append(run)
+
     @rule(pick=picks)
     def hand_back(self, pick: int) -> None:
         """A worker that stops returns its task; the fourth time it fails."""
         run = self.run(pick)
-        if run:
-            runs.hand_back(run)
+        if run and runs.hand_back(run):
+            self.seen["hand-back"] += 1
 
     @rule(pick=picks, dies=st.booleans(), outcome=outcomes)
     def wake_too_late(self, pick: int, dies: bool, outcome: Outcome) -> None:
@@ -264,6 +285,7 @@ class Books(RuleBasedStateMachine):
             self.runs.append(second)
             assert not self.end(run, outcome)
             assert runs.is_mine(second)
+            self.seen["died" if dies else "woke too late"] += 1
 
     @rule(pick=picks)
     def beat(self, pick: int) -> None:
@@ -298,6 +320,7 @@ class Books(RuleBasedStateMachine):
         before = credits.balance_of(self.user_ids[who]).credits
         for _ in range(months):
             self.clock.moment = credits.next_reset(self.clock.moment)
+        self.seen["month"] += before < MONTHLY
         for _ in range(2):
             after = credits.balance_of(self.user_ids[who])
             assert after.credits == max(before, MONTHLY)
@@ -340,6 +363,7 @@ class Books(RuleBasedStateMachine):
         if task and task.refunded and task.payer.startswith("user:"):
             user_id = task.payer.removeprefix("user:")
             assert not transaction(lambda session: credits.refund(session, user_id, task.public_id))
+            self.seen["refund asked twice"] += 1
 
     @rule(pick=picks, outcome=outcomes)
     def end_from_outside(self, pick: int, outcome: Outcome) -> None:
@@ -400,6 +424,7 @@ class Books(RuleBasedStateMachine):
                     assert task.refunded
         for given in late.values():
             assert sum(given) == min(len(given), FREE_LATE_CANCELS)
+            self.seen["late cancel kept"] += len(given) > FREE_LATE_CANCELS
 
     @invariant()
     def the_counts_of_guests_are_what_the_rows_say(self) -> None:
@@ -426,6 +451,7 @@ class Books(RuleBasedStateMachine):
                 entry.id: (entry.user_id, entry.amount, entry.business_key, entry.created_at)
                 for entry in session.scalars(select(CreditEntry))
             }
+        self.seen.update(f"{task[1]}, {'' if task[3] else 'not '}refunded" for task in ended.values())
         assert_kept(self.endings, ended)
         assert_kept(self.entries, entries)
         self.endings, self.entries = ended, entries
@@ -465,4 +491,6 @@ def test_the_books_add_up(app_factory: Callable[..., Flask], each_database: str)
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
+    Books.seen.clear()
     run_state_machine_as_test(lambda: Books(app, clock), settings=profile)
+    assert {what for what, times in Books.seen.items() if times} == TO_BE_SEEN, "the machine did not get everywhere"

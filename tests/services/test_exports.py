@@ -545,6 +545,7 @@ def test_signing_up_again_gives_what_was_left_of_the_month(app: Flask, user_id: 
     erasure.erase(member(third))
     clock.moment = datetime(2026, 9, 1, tzinfo=UTC)
     assert credits.balance_of(confirmed_account()).credits == 100
+    repair.sweep()
     assert rows(Departure) == 0
 
 
