@@ -38,7 +38,9 @@ def remove_temporary_files() -> None:
     shutil.rmtree(TEMPORARY, ignore_errors=True)
 
 
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+for stop in (signal.SIGTERM, signal.SIGINT):
+    # SIGINT too: a shell starts its background jobs with it ignored, and Python then leaves it so.
+    signal.signal(stop, lambda *_: sys.exit(0))
 TEMPORARY = _private_temporary_folder()
 atexit.register(remove_temporary_files)
 os.environ["GRADIO_TEMP_DIR"] = str(TEMPORARY)

@@ -148,6 +148,16 @@ class Books(RuleBasedStateMachine):
             assert again is not None
             assert (again.task.id, again.duplicate) == (first.task.id, True)
 
+    @rule(who=users)
+    def use_up(self, who: str) -> None:
+        """Somebody with nothing left is refused, and keeps nothing less than nothing."""
+        user_id, count = self.user_ids[who], len(self.entries)
+        left = credits.balance_of(user_id).credits
+        if left:
+            transaction(lambda session: credits.adjust(session, user_id, -left, f"used-{count}", "because"))
+        order = Order(Mode.IMAGE_TO_IMAGE, PHOTOS[0], seed=5)
+        assert self.order(self.payer(who), lambda: tasks.submit(order, self.payer(who))) is None
+
     @rule(pick=picks, style=st.sampled_from([None, "night"]))
     def retry(self, pick: int, style: str | None) -> None:
         """Paint one again: a new task with a charge of its own."""
@@ -267,25 +277,26 @@ class Books(RuleBasedStateMachine):
         if run and runs.hand_back(run):
             self.seen["hand-back"] += 1
 
-    @rule(pick=picks, dies=st.booleans(), outcome=outcomes)
-    def wake_too_late(self, pick: int, dies: bool, outcome: Outcome) -> None:
+    @rule(who=people, number=st.integers(0, 3), dies=st.booleans(), outcome=outcomes)
+    def wake_too_late(self, who: str, number: int, dies: bool, outcome: Outcome) -> None:
         """A run loses its task, by its worker's stop or death, another one claims it, and then the first wakes up."""
-        run = self.run(pick)
-        if run is None:
+        order = Order(Mode.IMAGE_TO_IMAGE, PHOTOS[number], seed=6)
+        submission = self.order(self.payer(who), lambda: tasks.submit(order, self.payer(who)))
+        first = runs.claim(submission.task.public_id) if submission else None
+        if first is None:
             return
         if dies:
-            for _ in range(2):
-                repair.sweep()
-                self.clock.advance(seconds=50)
+            repair.sweep()
+            self.clock.advance(seconds=50)
             repair.sweep()
         else:
-            runs.hand_back(run)
-        second = runs.claim(run.public_id)
-        if second:
-            self.runs.append(second)
-            assert not self.end(run, outcome)
-            assert runs.is_mine(second)
-            self.seen["died" if dies else "woke too late"] += 1
+            assert runs.hand_back(first)
+        second = runs.claim(first.public_id)
+        assert second is not None
+        self.runs += [first, second]
+        assert not self.end(first, outcome)
+        assert runs.is_mine(second)
+        self.seen["died" if dies else "woke too late"] += 1
 
     @rule(pick=picks)
     def beat(self, pick: int) -> None:
@@ -480,7 +491,7 @@ def test_the_books_add_up(app_factory: Callable[..., Flask], each_database: str)
         monthly_credits=MONTHLY,
         guest_daily_limit=TRIES,
         guest_daily_limit_per_address=TRIES_OF_ADDRESS,
-        stuck_after_s=120,
+        stuck_after_s=300,
     )
     profile = settings(
         max_examples=RUNS[each_database],
