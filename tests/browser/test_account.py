@@ -55,6 +55,7 @@ def sign_up(page: Page, email: str) -> None:
     """Make an account and confirm its address; the page is signed in afterwards."""
     ask_for_account(page, email)
     follow_mail(page, email, CONFIRM)
+    page.get_by_label("Your password").fill(PASSWORD)
     press(page, "Confirm and sign in")
     expect(page.locator(".flash")).to_contain_text("confirmed")
 
@@ -200,6 +201,7 @@ def test_every_page_of_an_account_fits_its_screen(
     keep("check-mail")
     follow_mail(page, email, CONFIRM)
     keep("confirm")
+    page.get_by_label("Your password").fill(PASSWORD)
     press(page, "Confirm and sign in")
     keep("home")
     keep_pages(overview="/account", credits="/account/credits", delete="/account/delete", again="/auth/signin?fresh=1")
