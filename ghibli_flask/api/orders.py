@@ -10,8 +10,8 @@ from ghibli_flask.errors import FieldError, InvalidFields, NotFound, _
 from ghibli_flask.schemas import AcceptedOrder, OrderFields, OrderForm, OrderJSON, Problem, RetryJSON, spec, task_answer
 from ghibli_flask.security import orders_limit
 from ghibli_flask.services import payers, pictures, progress, tasks, uploads
+from ghibli_flask.services.orders import Order, Submission
 from ghibli_flask.services.payers import Payer
-from ghibli_flask.services.tasks import Order, Submission
 from ghibli_flask.visitors import current_payer
 
 orders = Blueprint("orders", __name__)

@@ -16,7 +16,7 @@ from ghibli_flask.i18n import waiting_messages
 from ghibli_flask.schemas import spec, style_answers, task_answer
 from ghibli_flask.security import orders_limit
 from ghibli_flask.services import allowances, credits, progress, tasks, uploads
-from ghibli_flask.services.tasks import Order
+from ghibli_flask.services.orders import Order
 from ghibli_flask.styles import DEFAULT_STYLE, STYLES
 from ghibli_flask.task_states import TaskState
 from ghibli_flask.visitors import current_guest, current_payer, greet, signed_in

@@ -6,8 +6,6 @@ The front doors call the verbs at the top; `jobs.paint` and `services.repair` en
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import secrets
 import uuid
@@ -43,9 +41,10 @@ from ghibli_flask.extensions import runtime
 from ghibli_flask.images import normalise
 from ghibli_flask.models.task import ImageTask
 from ghibli_flask.services import files, payers, progress
+from ghibli_flask.services.orders import LARGEST_SEED, Order, Submission
 from ghibli_flask.services.payers import Member, Payer
 from ghibli_flask.storage import StoredFile
-from ghibli_flask.styles import DEFAULT_STYLE, style_named
+from ghibli_flask.styles import style_named
 from ghibli_flask.task_states import STATE_OF_OUTCOME, Outcome, Stage, TaskState
 
 log = logging.getLogger(__name__)
@@ -53,43 +52,6 @@ log = logging.getLogger(__name__)
 DUPLICATE_WITHIN = timedelta(seconds=5)
 KEY_REMEMBERED = timedelta(hours=24)
 FREE_LATE_CANCELS = 5
-LARGEST_SEED = 2**31 - 1
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a visitor wants painted. `photo` holds the uploaded bytes as they came, not yet proven to be a picture."""
-
-    mode: Mode
-    photo: bytes | None
-    prompt: str = ""
-    style: str = DEFAULT_STYLE
-    width: int | None = None
-    height: int | None = None
-    seed: int | None = None
-    idempotency_key: str | None = None
-    retry_of: int | None = None
-
-    @property
-    def fingerprint(self) -> str:
-        """The same for the same picture, prompt, style and size, however they were sent."""
-        photo = hashlib.sha256(self.photo).hexdigest() if self.photo else None
-        parts = [self.mode, photo, self.prompt, self.style, self.width, self.height, self.seed]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-    @property
-    def key_hash(self) -> str | None:
-        """How an Idempotency-Key is kept."""
-        key = self.idempotency_key
-        return hashlib.sha256(f"client:{key}".encode()).hexdigest() if key else None
-
-
-@dataclass(frozen=True)
-class Submission:
-    """The answer to an order: its task, and whether it stood already."""
-
-    task: ImageTask
-    duplicate: bool
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,9 @@ from ghibli_flask.errors import (
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models import Allowance, CreditEntry, ImageTask, User
 from ghibli_flask.services import accounts, allowances, credits, files, repair, runs, sessions, tasks
+from ghibli_flask.services.orders import Order, Submission
 from ghibli_flask.services.payers import Member, Payer
-from ghibli_flask.services.tasks import FREE_LATE_CANCELS, Ending, Order
+from ghibli_flask.services.tasks import FREE_LATE_CANCELS, Ending
 from ghibli_flask.task_states import Outcome, Stage, TaskState
 from tests.support.visitor import photo
 
@@ -166,7 +167,7 @@ class Books(RuleBasedStateMachine):
             payer = self.owner(task)
             self.order(payer, lambda: tasks.retry(task.public_id, payer, style))
 
-    def order(self, payer: Payer, send: Callable[[], tasks.Submission]) -> tasks.Submission | None:
+    def order(self, payer: Payer, send: Callable[[], Submission]) -> Submission | None:
         """Send an order and look at what it cost; gives None when it was refused."""
         before = self.left(payer)
         refusals = (NoCredits, SignInRequired, IdempotencyMismatch, TooManyRequests, SourceGone, NotFound, Forbidden)

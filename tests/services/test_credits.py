@@ -15,8 +15,9 @@ from ghibli_flask.engine_catalogue import Mode
 from ghibli_flask.errors import Conflict, InsufficientCredits, InvalidFields, NoCredits, NotSignedIn
 from ghibli_flask.models import CreditEntry, ImageTask, User
 from ghibli_flask.services import allowances, credits, files, runs, tasks
+from ghibli_flask.services.orders import Order, Submission
 from ghibli_flask.services.payers import Member
-from ghibli_flask.services.tasks import Ending, Order
+from ghibli_flask.services.tasks import Ending
 from ghibli_flask.task_states import Outcome, TaskState
 from tests.support.member import confirmed_account
 from tests.support.runs import claim, paint
@@ -348,9 +349,9 @@ def test_fifty_orders_at_once_with_ten_credits_accept_ten(app: Flask, user_id: s
     sources = [(Order(Mode.IMAGE_TO_IMAGE, data), files.keep(data, "sources", "jpg")) for data in many_photos(50)]
     # From the transaction on, because decoding fifty photographs at once is refused before anything is charged.
     results = at_once(app, *(partial(tasks._enter, wish, member(user_id), file) for wish, file in sources))
-    accepted = [result for result in results if isinstance(result, tasks.Submission)]
+    accepted = [result for result in results if isinstance(result, Submission)]
     assert len(accepted) == 10
-    assert {type(result) for result in results} == {tasks.Submission, NoCredits}
+    assert {type(result) for result in results} == {Submission, NoCredits}
     assert balance(user_id) == 0
     with reading() as session:
         assert session.scalar(select(func.count()).select_from(ImageTask)) == 10

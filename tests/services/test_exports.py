@@ -33,8 +33,8 @@ from ghibli_flask.services import (
     sessions,
     tasks,
 )
+from ghibli_flask.services.orders import Order
 from ghibli_flask.services.payers import Member
-from ghibli_flask.services.tasks import Order
 from ghibli_flask.storage import FileMissing, StoredFile, stores
 from ghibli_flask.task_states import Outcome
 from jobs import export, sweep

@@ -14,7 +14,8 @@ from ghibli_flask.errors import SignInRequired
 from ghibli_flask.models import Allowance, DiscardedFile, ImageTask
 from ghibli_flask.services import allowances, files, progress, repair, runs, tasks
 from ghibli_flask.services.allowances import Guest
-from ghibli_flask.services.tasks import Ending, Order
+from ghibli_flask.services.orders import Order
+from ghibli_flask.services.tasks import Ending
 from ghibli_flask.task_states import MOVES, Outcome, Stage, TaskState
 from tests.support.runs import claim, paint, settle
 from tests.support.visitor import photo

@@ -1,0 +1,49 @@
+"""What is ordered, and the answer to it: plain values that the front doors make and `services.tasks` works on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from ghibli_flask.engine_catalogue import Mode
+from ghibli_flask.models.task import ImageTask
+from ghibli_flask.styles import DEFAULT_STYLE
+
+LARGEST_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a visitor wants painted. `photo` holds the uploaded bytes as they came, not yet proven to be a picture."""
+
+    mode: Mode
+    photo: bytes | None
+    prompt: str = ""
+    style: str = DEFAULT_STYLE
+    width: int | None = None
+    height: int | None = None
+    seed: int | None = None
+    idempotency_key: str | None = None
+    retry_of: int | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same picture, prompt, style and size, however they were sent."""
+        photo = hashlib.sha256(self.photo).hexdigest() if self.photo else None
+        parts = [self.mode, photo, self.prompt, self.style, self.width, self.height, self.seed]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @property
+    def key_hash(self) -> str | None:
+        """How an Idempotency-Key is kept."""
+        key = self.idempotency_key
+        return hashlib.sha256(f"client:{key}".encode()).hexdigest() if key else None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The answer to an order: its task, and whether it stood already."""
+
+    task: ImageTask
+    duplicate: bool
