@@ -27,8 +27,10 @@ install_venv() {
 
 # The stamp's name holds a hash of everything that decides what is installed, so a change asks for a new one.
 # Plain shell: this part runs at every `make run`, and starting Python would cost more than all of it.
-state=$(cat "$@" | cksum | tr -d ' ')
-stamp=.state/$(echo "$requirements" | tr '/' '-').$state
+stamp_of() {
+    echo ".state/$(echo "$1" | tr '/' '-').$(cat "$@" | cksum | tr -d ' ')"
+}
+stamp=$(stamp_of "$@")
 
 # The commands inside an environment name its folder, so one that was moved along with the checkout is of no use.
 usable() {
@@ -51,3 +53,9 @@ usable || "$python" -m venv --clear "$folder"
 mkdir -p .state
 rm -f .state/"$(echo "$requirements" | tr '/' '-')".*
 touch "$stamp"
+shift
+for included in "$@"; do
+    # What a file includes is installed with it: an environment for the tests is one for `make run` too.
+    rm -f .state/"$(echo "$included" | tr '/' '-')".*
+    touch "$(stamp_of "$included")"
+done
