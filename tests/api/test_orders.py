@@ -1,6 +1,7 @@
 """Ordering a picture, as docs/api.md promises it."""
 
 import base64
+from collections.abc import Callable
 from io import BytesIO
 
 import pytest
@@ -221,7 +222,7 @@ def test_painting_again_is_a_new_task(app: Flask, visitor: Visitor) -> None:
     assert visitor.post("/api/tasks/unknown/retry", json={}).status_code == 404
 
 
-def test_late_cancels_are_free_five_times_a_day(app_factory) -> None:  # type: ignore[no-untyped-def]
+def test_late_cancels_are_free_five_times_a_day(app_factory: Callable[..., Flask]) -> None:
     """The sixth painting stopped half-way keeps its try, and painting again waits for tomorrow."""
     app = app_factory(guest_daily_limit=10)
     visitor = Visitor(app)
@@ -251,7 +252,7 @@ def test_deleting_removes_the_task_and_its_files(app: Flask, visitor: Visitor) -
     assert [path for path in folder.rglob("*") if path.is_file()] == []
 
 
-def test_many_orders_a_minute_meet_the_limit(app_factory) -> None:  # type: ignore[no-untyped-def]
+def test_many_orders_a_minute_meet_the_limit(app_factory: Callable[..., Flask]) -> None:
     """Beyond ORDERS_PER_MINUTE an address gets 429 with Retry-After and the RateLimit fields."""
     visitor = Visitor(app_factory(orders_per_minute=2))
     answers = [visitor.order() for _ in range(3)]

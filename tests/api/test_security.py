@@ -1,5 +1,7 @@
 """Who may send what: origins, tokens, headers, and the shapes of refusals."""
 
+from collections.abc import Callable
+
 import pytest
 from flask import Flask
 
@@ -30,13 +32,15 @@ def test_a_cookie_needs_its_token(visitor: Visitor) -> None:
         ({"Origin": "https://www.friend.example"}, 202),
     ],
 )
-def test_a_foreign_origin_is_refused_whatever_it_brings(app_factory, headers: dict[str, str], status: int) -> None:  # type: ignore[no-untyped-def]
+def test_a_foreign_origin_is_refused_whatever_it_brings(
+    app_factory: Callable[..., Flask], headers: dict[str, str], status: int
+) -> None:
     """Only our own and the configured origins may change state, token or not."""
     visitor = Visitor(app_factory(cors_origins=("https://www.friend.example",)))
     assert _order(visitor, headers | {"X-CSRFToken": visitor.token}) == status
 
 
-def test_a_front_end_on_another_origin_is_told_that_it_may(app_factory) -> None:  # type: ignore[no-untyped-def]
+def test_a_front_end_on_another_origin_is_told_that_it_may(app_factory: Callable[..., Flask]) -> None:
     """A configured origin gets CORS answers with credentials; any other gets none."""
     client = app_factory(cors_origins=("https://www.friend.example",)).test_client()
     ask = {"Access-Control-Request-Method": "POST", "Origin": "https://www.friend.example"}

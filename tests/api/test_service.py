@@ -1,17 +1,23 @@
 """What the service says about itself: health, styles, the document."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 from flask import Flask
 
+from tests.support.redis_server import RedisServer
 from tests.support.visitor import Visitor
 
 
-def test_liveness_asks_nobody(app: Flask, redis_server) -> None:  # type: ignore[no-untyped-def]
+def test_liveness_asks_nobody(app: Flask, redis_server: RedisServer) -> None:
     """/health answers with Redis gone."""
     redis_server.stop()
     assert app.test_client().get("/health").get_json() == {"status": "ok"}
 
 
-def test_health_tells_strangers_up_or_down_and_the_operator_more(app_factory, redis_server) -> None:  # type: ignore[no-untyped-def]
+def test_health_tells_strangers_up_or_down_and_the_operator_more(
+    app_factory: Callable[..., Flask], redis_server: RedisServer
+) -> None:
     """Missing workers degrade, a lost Redis degrades; details need the operator's key."""
     from ghibli_flask.services import repair
 
@@ -33,7 +39,7 @@ def test_health_tells_strangers_up_or_down_and_the_operator_more(app_factory, re
     assert away.get_json()["checks"]["redis"] == "down"
 
 
-def test_health_is_503_when_no_order_can_be_accepted(app_factory, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_health_is_503_when_no_order_can_be_accepted(app_factory: Callable[..., Flask], tmp_path: Path) -> None:
     """With the database away no order can be taken, and /api/health says so."""
     app = app_factory(database_url="mysql+pymysql://nobody@127.0.0.1:1/none")
     answer = app.test_client().get("/api/health")

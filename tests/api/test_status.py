@@ -1,5 +1,6 @@
 """Asking after an order: the poll, the older address, and the picture itself."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -9,6 +10,7 @@ from ghibli_flask.clock import FixedClock
 from ghibli_flask.services import runs
 from ghibli_flask.task_states import Outcome, Stage
 from tests.images.pictures import opened
+from tests.support.redis_server import RedisServer
 from tests.support.runs import claim, paint, settle
 from tests.support.visitor import Visitor, photo
 
@@ -173,14 +175,14 @@ def test_progress_never_goes_back_within_an_attempt(app: Flask, visitor: Visitor
     assert visitor.poll(task_id)["progress"] == 40
 
 
-def test_the_poll_works_without_redis(app: Flask, visitor: Visitor, redis_server) -> None:  # type: ignore[no-untyped-def]
+def test_the_poll_works_without_redis(app: Flask, visitor: Visitor, redis_server: RedisServer) -> None:
     """With Redis away the row answers."""
     task_id = visitor.ordered()
     redis_server.stop()
     assert visitor.poll(task_id)["status"] == "PENDING"
 
 
-def test_the_time_left_comes_from_real_durations(app_factory) -> None:  # type: ignore[no-untyped-def]
+def test_the_time_left_comes_from_real_durations(app_factory: Callable[..., Flask]) -> None:
     """Queue place and recent paintings give the time left, and a range of them."""
     from ghibli_flask import queueing
 
