@@ -100,12 +100,6 @@ def api_token_first(view: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-def require_operator() -> None:
-    """Raise Unauthorized unless the request carries ADMIN_API_KEY."""
-    if not is_operator():
-        raise Unauthorized
-
-
 def is_operator() -> bool:
     """Whether the request carries ADMIN_API_KEY, as X-API-Key or bearer; compared in constant time."""
     expected = runtime().settings.admin_api_key
