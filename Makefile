@@ -51,15 +51,19 @@ migrate: setup-app ## Bring the database up to date
 examples: setup-space ## Paint the example pictures of the styles anew
 	NUMBA_CACHE_DIR=instance/numba-cache $(SPACE_BIN)/python scripts/make_examples.py
 
+.PHONY: bench-sweep
+bench-sweep: setup-dev ## Measure the sweep on a throw-away MariaDB with a million orders
+	$(BIN)/python -m bench.sweep
+
 .PHONY: setup
 setup: setup-app setup-space ## Make the virtual environments that make run needs
 
 .PHONY: setup-test
-setup-test: setup-system setup-dev setup-space-dev ## Make or install everything that make test needs
+setup-test: setup-system setup-dev setup-space-dev setup-old-gradio ## Make or install everything that make test needs
 
 .PHONY: clean
 clean: ## Remove environments and caches; pictures and data under instance/ stay
-	rm -rf .venv space/.venv .state .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv space/.venv tests/engines/old_gradio/*/.venv .state .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './instance/*' -prune -exec rm -rf {} +
 
 .PHONY: help
@@ -70,7 +74,7 @@ help: ## Show this list
 
 # --- Set-up: each environment is made once for each state of its requirement files ---
 
-.PHONY: setup-app setup-dev setup-space setup-space-dev setup-system
+.PHONY: setup-app setup-dev setup-space setup-space-dev setup-old-gradio setup-system
 setup-app:
 	@$(SET_UP) .venv requirements.txt
 setup-dev:
@@ -79,5 +83,8 @@ setup-space:
 	@$(SET_UP) space/.venv space/requirements.txt
 setup-space-dev:
 	@$(SET_UP) space/.venv space/requirements-dev.txt space/requirements.txt
+setup-old-gradio:
+	@$(SET_UP) tests/engines/old_gradio/4/.venv tests/engines/old_gradio/4/requirements.txt
+	@$(SET_UP) tests/engines/old_gradio/5/.venv tests/engines/old_gradio/5/requirements.txt
 setup-system:
 	@scripts/setup/system_packages.sh

@@ -29,7 +29,14 @@ class EngineFacts:
 
 
 ENGINES: dict[str, EngineFacts] = {
-    facts.name: facts for facts in (EngineFacts("gradio", frozenset({Mode.IMAGE_TO_IMAGE}), 256, 1024),)
+    facts.name: facts
+    for facts in (
+        EngineFacts("gradio", frozenset({Mode.IMAGE_TO_IMAGE}), 256, 1024),
+        EngineFacts("kie", frozenset(Mode), 256, 1024),
+        # OpenAI paints nothing longer than 3:1, and these bounds keep every shape below it.
+        EngineFacts("openai", frozenset(Mode), 352, 1024),
+        EngineFacts("processor", frozenset({Mode.IMAGE_TO_IMAGE}), 256, 1024),
+    )
 }
 
 

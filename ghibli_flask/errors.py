@@ -18,9 +18,11 @@ Services, images and storage raise these; `error_handlers` alone turns them into
     ├── Forbidden                  403  forbidden
     │   ├── ForeignOrigin          403  foreign_origin
     │   ├── Blocked                403  blocked
+    │   ├── NotYourPicture         403  not_your_picture
     │   └── FreshSignInNeeded      403  fresh_sign_in_needed
     ├── NotFound                   404  not_found
     ├── WrongState                 409  wrong_state
+    │   └── NotPainted             409  not_painted
     ├── Conflict                   409  conflict
     ├── InsufficientCredits        409  insufficient_credits
     ├── SourceGone                 410  source_gone
@@ -29,7 +31,8 @@ Services, images and storage raise these; `error_handlers` alone turns them into
     ├── NotAPicture                415  not_a_picture
     ├── InvalidFields              422  invalid_fields
     │   ├── ModeUnavailable        422  mode_unavailable
-    │   └── IdempotencyMismatch    422  idempotency_mismatch
+    │   ├── IdempotencyMismatch    422  idempotency_mismatch
+    │   └── SchemaOutdated         422  schema_outdated
     ├── TooManyRequests            429  too_many_requests
     └── Unavailable                503  unavailable
         ├── QueueFull              503  queue_full
@@ -231,6 +234,14 @@ class Blocked(Forbidden):
     default_detail = _("This account is blocked. Please write to us if you think that is a mistake.")
 
 
+class NotYourPicture(Forbidden):
+    """The address that was given leads to no picture of the caller's own."""
+
+    code = "not_your_picture"
+    title = _("Not your picture")
+    default_detail = _("Only a picture that you made here can be shared.")
+
+
 class FreshSignInNeeded(Forbidden):
     """The action is guarded by a sign-in of the last minutes."""
 
@@ -255,6 +266,14 @@ class WrongState(AppError):
     status = 409
     title = _("Not possible any more")
     default_detail = _("This picture is no longer in a state in which that is possible.")
+
+
+class NotPainted(WrongState):
+    """The task has no painted picture: it is not finished, failed, or gave the photograph back as it was."""
+
+    code = "not_painted"
+    title = _("Not painted")
+    default_detail = _("This picture was not painted, so there is nothing to share.")
 
 
 class Conflict(AppError):
@@ -338,6 +357,14 @@ class IdempotencyMismatch(InvalidFields):
     default_detail = _("This Idempotency-Key was already used for a different order.")
 
 
+class SchemaOutdated(InvalidFields):
+    """The tasks' table of an earlier installation lacks the columns that a report is written to."""
+
+    code = "schema_outdated"
+    title = _("The database is behind")
+    default_detail = _("The table image_tasks lacks columns for reports. Please run: %(command)s")
+
+
 class TooManyRequests(AppError):
     """A limit was met; `retry_after` says when to come back."""
 
@@ -377,6 +404,22 @@ class QueueFull(Unavailable):
     )
 
 
+class Maintenance(Unavailable):
+    """An operator takes no orders for a while; `detail` is what the operator wrote."""
+
+    code = "maintenance"
+    title = _("We are tidying up")
+    default_detail = _("No pictures are taken in at this moment. Those that are being painted go on.")
+
+
+class SiteLimit(Unavailable):
+    """The whole site has taken as many orders as it may today."""
+
+    code = "site_limit"
+    title = _("Enough for today")
+    default_detail = _("All the pictures of today are taken. Nothing was charged. Please come back tomorrow.")
+
+
 class Busy(Unavailable):
     """Every core is decoding a photograph."""
 
@@ -390,6 +433,8 @@ TASK_FAILURES: dict[str, str] = {
     "engine_unavailable": _("The painter could not be reached."),
     "engine_busy": _("The painter had too much to do."),
     "engine_rejected": _("The painter could not work with this picture."),
+    "moderation": _("The painter's rules do not allow this picture or these words."),
+    "quota": _("The painter's time is used up for the moment."),
     "engine_timeout": _("The painting took too long and was stopped."),
     "result_unreadable": _("The painter's answer was not a picture."),
     "source_gone": _("The photo was no longer there when its turn came."),

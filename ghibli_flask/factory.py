@@ -12,24 +12,38 @@ from whitenoise import WhiteNoise
 
 from ghibli_flask import models
 from ghibli_flask.admin.people import people
+from ghibli_flask.admin.shares import share_desk
 from ghibli_flask.api.credits import credit_routes
 from ghibli_flask.api.meta import meta
 from ghibli_flask.api.orders import orders
 from ghibli_flask.api.pictures import picture_routes
+from ghibli_flask.api.processors import processor_routes
+from ghibli_flask.api.sharing import share_routes
 from ghibli_flask.api.status import polling
+from ghibli_flask.api.tokens import token_routes
+from ghibli_flask.api.uploads import upload_routes
 from ghibli_flask.auth.google import install_google
 from ghibli_flask.auth.password import passwords
 from ghibli_flask.cli.credits import credits_cli
+from ghibli_flask.cli.flags import flags_cli
+from ghibli_flask.cli.monitor import monitor_cli
+from ghibli_flask.cli.storage import storage_cli
 from ghibli_flask.cli.tasks import tasks_cli
+from ghibli_flask.cli.tokens import tokens_cli
 from ghibli_flask.clock import Clock
 from ghibli_flask.database import db, engine_options, prepare_engine
 from ghibli_flask.error_handlers import install_error_handlers
 from ghibli_flask.extensions import Runtime, install_runtime, web_redis, worker_redis
 from ghibli_flask.i18n import install_i18n
 from ghibli_flask.logs import configure_logging
+from ghibli_flask.masking import Mask
 from ghibli_flask.pages.account import account_pages
+from ghibli_flask.pages.sharing import share_pages
+from ghibli_flask.pages.task_actions import task_actions
 from ghibli_flask.pages.visitor import visitor
+from ghibli_flask.proxies import install_proxies
 from ghibli_flask.security import install_security
+from ghibli_flask.sentry import start_sentry
 from ghibli_flask.services.sessions import LASTS
 from ghibli_flask.services.throttle import install_throttle
 from ghibli_flask.settings import ROOT, Settings, load_settings
@@ -38,11 +52,34 @@ from ghibli_flask.visitors import install_visitors
 
 STATIC = ROOT / "static"
 
+BLUEPRINTS = (
+    orders,
+    polling,
+    picture_routes,
+    upload_routes,
+    share_routes,
+    credit_routes,
+    token_routes,
+    processor_routes,
+    meta,
+    visitor,
+    task_actions,
+    share_pages,
+    account_pages,
+    passwords,
+    people,
+    share_desk,
+)
+COMMANDS = (tasks_cli, flags_cli, tokens_cli, credits_cli, monitor_cli, storage_cli)
+
 
 def create_app(settings: Settings | None = None, *, clock: Clock | None = None, for_worker: bool = False) -> Flask:
     """Build the application. `for_worker` lets it wait longer for a database or Redis that is away."""
     settings = settings or load_settings()
-    configure_logging(settings)
+    mask = Mask(settings)
+    configure_logging(settings, mask)
+    install_proxies(settings)
+    start_sentry(settings, mask)
     static_path = f"/static/{tree_hash(STATIC)}"
     app = Flask(
         "ghibli_flask",
@@ -54,7 +91,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
     _configure(app, settings)
     connect = worker_redis if for_worker else web_redis
     install_runtime(app, Runtime(settings, clock or Clock(), connect(settings.redis_address)))
-    install_stores(app, settings)
+    install_stores(app, settings, clock or Clock(), patient=for_worker)
     install_throttle(app, settings)
     _install_database(app, settings, patient=for_worker)
     install_i18n(app)
@@ -62,11 +99,11 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
         install_security(app)
     install_visitors(app)
     install_error_handlers(app)
-    for blueprint in (orders, polling, picture_routes, meta, visitor, passwords, people, account_pages, credit_routes):
+    for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     install_google(app, settings)
-    app.cli.add_command(tasks_cli)
-    app.cli.add_command(credits_cli)
+    for commands in COMMANDS:
+        app.cli.add_command(commands)
     _wrap(app, settings, static_path)
     return app
 

@@ -1,4 +1,7 @@
-"""Logging for every process: one line an event, coloured for people or JSON for machines. Called by the factory."""
+"""Logging for every process: one line an event, coloured for people or JSON for machines, and the files in LOG_DIR.
+
+Called by the factory.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import sys
 
 import structlog
 
+from ghibli_flask.log_files import open_log_files
+from ghibli_flask.masking import Mask
 from ghibli_flask.settings import Settings
 
 OURS = "ghibli_flask_handler"
@@ -21,8 +26,8 @@ CHATTY = (
 )
 
 
-def configure_logging(settings: Settings) -> None:
-    """Send every logger's lines through one handler; calling it again replaces that handler."""
+def configure_logging(settings: Settings, mask: Mask) -> None:
+    """Send every logger's lines through our handlers; calling it again replaces them."""
     as_json = (settings.log_format or ("json" if settings.is_production else "console")) == "json"
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -45,11 +50,21 @@ def configure_logging(settings: Settings) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                last,
+                lambda _logger, _name, line: mask(str(line)),
+            ],
         )
     )
     root = logging.getLogger()
-    root.handlers = [other for other in root.handlers if other.get_name() != OURS] + [handler]
+    for old in [other for other in root.handlers if other.get_name() == OURS]:
+        root.removeHandler(old)
+        old.close()
+    root.addHandler(handler)
+    for file in open_log_files(settings.logs, mask):
+        file.set_name(OURS)
+        root.addHandler(file)
     root.setLevel(settings.log_level)
     for name in CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(settings.log_level)))

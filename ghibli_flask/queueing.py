@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from redis.exceptions import RedisError
 from rq import Queue
+from rq.utils import current_timestamp
+from rq.utils import now as utc_now
 
 from ghibli_flask.clock import epoch_ms
 from ghibli_flask.extensions import runtime
@@ -25,6 +29,7 @@ FAILURE_TTL_S = 24 * 3600
 WORKER_NEWS_TTL_S = 30
 LAST_DURATIONS = 50
 SCHEDULER_SEEN_FOR_S = 40
+ON_ITS_WAY_FOR = timedelta(seconds=30)
 
 
 def paint_queue_name(prefix: str) -> str:
@@ -68,6 +73,26 @@ def ring(public_id: str, number: int) -> None:
     )
 
 
+def ring_all(rings: Sequence[tuple[str, int]]) -> None:
+    """Put these tasks, as (id, ring), on the orders' queue in one round trip; raises a RedisError."""
+    if not rings:
+        return
+    timeout = runtime().settings.stuck_after_s + 60
+    jobs = [
+        Queue.prepare_data(
+            PAINT_JOB,
+            args=(public_id,),
+            job_id=job_id(public_id, number),
+            timeout=timeout,
+            result_ttl=RESULT_TTL_S,
+            failure_ttl=FAILURE_TTL_S,
+            description=f"paint {public_id}",
+        )
+        for public_id, number in rings
+    ]
+    paint_queue().enqueue_many(jobs)
+
+
 def ask_for_mail(kind: str, email_key: str, locale: str | None, argument: str | None) -> None:
     """Have the maintenance worker write a mail; raises a RedisError when that is not possible."""
     maintenance_queue().enqueue_call(
@@ -100,6 +125,18 @@ def unring(public_id: str, number: int) -> None:
         return  # A ring that stays is harmless: the claim finds the row ended.
 
 
+def unring_all(job_ids: Sequence[str]) -> None:
+    """Take these waiting rings off the queue in one round trip."""
+    queue = paint_queue()
+    try:
+        with queue.connection.pipeline(transaction=False) as pipeline:
+            for ring_id in job_ids:
+                pipeline.lrem(queue.key, 1, ring_id)
+            pipeline.execute()
+    except RedisError:
+        return  # A ring that stays is harmless: the claim finds the row ended.
+
+
 def position(public_id: str, ring_number: int) -> int | None:
     """How many orders are to be taken before this one, plus one; None when it is not waiting or unknown."""
     queue = paint_queue()
@@ -119,19 +156,35 @@ def waiting() -> int | None:
 
 
 def rings_in_redis(job_ids: list[str]) -> set[str]:
-    """Those of these rings that are waiting, between pop and start, or started; raises RedisError."""
+    """Those of these rings that wait, are on their way to a worker, or run in one that lives; raises RedisError."""
     queue = paint_queue()
-    started = set(queue.started_job_registry.get_job_ids(cleanup=False))
     pipeline = queue.connection.pipeline(transaction=False)
     for ring_id in job_ids:
         pipeline.lpos(queue.key, ring_id)
         pipeline.lpos(queue.intermediate_queue_key, ring_id)
     places = pipeline.execute()
-    known = set(started)
+    known = _living(queue)
     for index, ring_id in enumerate(job_ids):
-        if places[2 * index] is not None or places[2 * index + 1] is not None:
+        is_popped = places[2 * index + 1] is not None
+        if places[2 * index] is not None or (is_popped and _is_on_its_way(queue, ring_id)):
             known.add(ring_id)
     return known
+
+
+def _living(queue: Queue) -> set[str]:
+    """The rings in the started registry whose worker beats: a killed one's entries stay, with a time that is over."""
+    registry = queue.started_job_registry
+    entries = cast("list[bytes]", queue.connection.zrangebyscore(registry.key, f"({current_timestamp()}", "+inf"))
+    return {registry.parse_job_id(entry.decode()) for entry in entries}
+
+
+def _is_on_its_way(queue: Queue, ring_id: str) -> bool:
+    """Whether a ring was popped just now: from pop to start takes a moment, unless its worker died in between."""
+    popped = queue.intermediate_queue
+    if popped.set_first_seen(ring_id):
+        return True
+    first_seen = popped.get_first_seen(ring_id)
+    return first_seen is None or utc_now() - first_seen < ON_ITS_WAY_FOR
 
 
 @dataclass(frozen=True)
@@ -176,6 +229,13 @@ def tell_load(worker: str, slots: int, busy: int, durations: list[float]) -> Non
 def forget_worker(worker: str) -> None:
     """A painting worker that stops takes its news along; raises RedisError."""
     runtime().redis.hdel(_workers_key(), worker)
+
+
+def heard_of(is_own: Callable[[str], bool]) -> datetime | None:
+    """When a painting worker with such a name last sent its news; raises RedisError."""
+    news = cast("dict[bytes, bytes]", runtime().redis.hgetall(_workers_key()))
+    moments = [json.loads(raw)["updatedAt"] for name, raw in news.items() if is_own(name.decode())]
+    return datetime.fromtimestamp(max(moments) / 1000, UTC) if moments else None
 
 
 def load() -> Load | None:

@@ -5,20 +5,23 @@ Pydantic models in camelCase on the wire. Called by `api` and `pages`; GET /api/
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from flask import request, url_for
 from flask_babel import gettext
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel, ValidationError
 from pydantic.alias_generators import to_camel
 from spectree import SpecTree
 from spectree.model_adapter.pydantic_adapter import BaseFile
 
-from ghibli_flask.engine_catalogue import Mode, available_modes
+from ghibli_flask.engine_catalogue import Mode
 from ghibli_flask.errors import TASK_FAILURES, FieldError, InvalidFields, MalformedRequest, _
-from ghibli_flask.extensions import runtime
+from ghibli_flask.services import flags
+from ghibli_flask.services.orders import Order
 from ghibli_flask.services.progress import TaskView
+from ghibli_flask.services.wishes import WishView
 from ghibli_flask.styles import DEFAULT_STYLE, STYLES
 from ghibli_flask.task_states import WIRE_STATUS, TaskState
 
@@ -30,9 +33,22 @@ def _blank_is_none(value: object) -> object:
     return None if value == "" else value
 
 
+def _one_newline(value: object) -> object:
+    """Forms end a line with two characters where the visitor, and the page's counter, count one."""
+    return value.replace("\r\n", "\n") if isinstance(value, str) else value
+
+
 def _zulu(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
+
+FIELD_RULES = {
+    "width": _("The width is a whole number of pixels from 256 to 1024."),
+    "height": _("The height is a whole number of pixels from 256 to 1024."),
+    "seed": _("The seed is a whole number from 0 to 2147483647."),
+    "prompt": _("These are more words than the painter takes. Please shorten them."),
+}
+"""What visitors are told of a field that they can type into."""
 
 OptionalSide = Annotated[Annotated[int, Field(ge=256, le=1024)] | None, BeforeValidator(_blank_is_none)]
 OptionalSeed = Annotated[Annotated[int, Field(ge=0, le=2**31 - 1)] | None, BeforeValidator(_blank_is_none)]
@@ -48,11 +64,14 @@ class OrderFields(WireModel):
     """The fields that every form of an order has."""
 
     mode: Mode | None = Field(None, description="image-to-image when there is a picture")
-    prompt: str = Field("", max_length=1000, description="added to the style's own prompt, whose trigger words lead")
+    prompt: Annotated[str, BeforeValidator(_one_newline)] = Field(
+        "", max_length=1000, description="added to the style's own prompt, whose trigger words lead"
+    )
     style: Annotated[str, AfterValidator(str.strip)] = Field(DEFAULT_STYLE, max_length=64)
     width: OptionalSide = Field(None, description="the result fits inside width and height with its shape kept")
     height: OptionalSide = None
     seed: OptionalSeed = None
+    public: bool = Field(False, description="share it and hang it in the gallery when it is painted")
 
 
 class OrderForm(OrderFields):
@@ -62,10 +81,54 @@ class OrderForm(OrderFields):
 
 
 class OrderJSON(OrderFields):
-    """An order as JSON; one of the two fields holds the picture."""
+    """An order as JSON; one of the three fields names the picture."""
 
     image_base64: str | None = Field(None, description="the picture's bytes in base64, with or without a data: prefix")
     image_url: str | None = Field(None, max_length=500, description="an address of one of the caller's own pictures")
+    upload_id: str | None = Field(None, max_length=64, description="a photograph that the caller sent ahead")
+
+
+def order_fields(values: Mapping[str, str]) -> OrderFields:
+    """Check the fields of a plain form as those of a call are checked; raises InvalidFields."""
+    try:
+        return OrderFields.model_validate(dict(values))
+    except ValidationError as error:
+        raise _invalid(error) from error
+
+
+def order_of(
+    fields: OrderFields, photo: bytes | None, *, style: str | None = None, idempotency_key: str | None = None
+) -> Order:
+    """The order that checked fields make; `style` is one that the address itself stands for, with photographs only."""
+    from_words = not photo and bool(fields.prompt) and style is None
+    return Order(
+        mode=fields.mode or (Mode.TEXT_TO_IMAGE if from_words else Mode.IMAGE_TO_IMAGE),
+        photo=photo,
+        prompt=fields.prompt.strip(),
+        style=style or fields.style,
+        width=fields.width,
+        height=fields.height,
+        seed=fields.seed,
+        idempotency_key=idempotency_key,
+        wants_gallery=fields.public,
+    )
+
+
+class UploadForm(WireModel):
+    """A photograph that is sent ahead of its order."""
+
+    image: BaseFile | None = Field(None, description="JPEG, PNG, WebP, HEIC/HEIF, AVIF, GIF or TIFF")
+
+
+class UploadAnswer(WireModel):
+    """A photograph as it is kept for a day; `storage` is local or r2."""
+
+    upload_id: str
+    url: str
+    width: int
+    height: int
+    bytes: int
+    storage: str
 
 
 class PollQuery(WireModel):
@@ -87,10 +150,38 @@ class PostingJSON(WireModel):
     )
 
 
+class ProcessJSON(WireModel):
+    """An order that is handed over by a program."""
+
+    prompt: str = Field(max_length=4000, description="complete; when it begins with a style's own prompt, in that style")
+    height: int = Field(ge=256, le=1024)
+    width: int = Field(ge=256, le=1024)
+    seed: int = Field(ge=0, le=2**31 - 1)
+    token: str | None = Field(None, repr=False, exclude=True, description="accepted and never stored or used")
+    image_base64: str = Field(repr=False, description="the photograph's bytes in base64")
+    user_id: str | None = Field(None, min_length=1, max_length=50, description="who pays; nobody when it is left out")
+
+
+class ReportJSON(WireModel):
+    """How a painting that is made outside comes along."""
+
+    progress: float = Field(ge=0, le=100)
+    status: Literal["processing", "completed", "failed"]
+    stage: str | None = Field(None, max_length=200, description="one of the stages of a poll; another word is painting")
+    image_base64: str | None = Field(None, repr=False, description="with `completed`, unless it lies in Redis")
+
+
 class RetryJSON(WireModel):
     """What may change when a picture is painted again."""
 
     style: str | None = Field(None, max_length=64)
+    when_ready: bool = Field(False, description="do not order now: keep the wish, and order it when an engine is back")
+
+
+class TokenStatusQuery(WireModel):
+    """The operator's secret."""
+
+    secret: str | None = Field(None, description="ADMIN_SECRET; the header X-Admin-Secret is the better place for it")
 
 
 class ImageQuery(WireModel):
@@ -123,6 +214,24 @@ class AcceptedOrder(WireModel):
     refund_at: str | None
     credits: int | None = Field(description="pictures left to the payer: a guest's free tries of the day")
     duplicate: bool = False
+
+
+class WishAnswer(WireModel):
+    """A wish: `state` is waiting, kept, no_credit or gone; `taskId` is the new task once it is kept."""
+
+    state: str
+    not_before: str
+    task_id: str | None
+
+
+class WishMade(WireModel):
+    """The answer to `whenReady`."""
+
+    wish: WishAnswer
+
+
+class RetryAnswer(RootModel[AcceptedOrder | WishMade]):
+    """A new task, or a wish."""
 
 
 class TaskAnswer(WireModel):
@@ -174,6 +283,18 @@ class PostingAnswer(WireModel):
     credits: int
 
 
+class ReceivedAnswer(WireModel):
+    """The order stands, now or since an earlier call."""
+
+    received: Literal[True]
+
+
+class ReportAnswer(WireModel):
+    """The report was taken."""
+
+    success: Literal[True]
+
+
 class StyleAnswer(WireModel):
     """One style that can be chosen."""
 
@@ -203,6 +324,43 @@ class LivenessAnswer(WireModel):
     """The process lives."""
 
     status: Literal["ok"]
+
+
+class TokenAnswer(WireModel):
+    """One token of the Hub: seconds are GPU seconds of its present day."""
+
+    token: str = Field(description="masked: at most its last four characters")
+    available: bool
+    state: Literal["available", "leased", "resting", "disabled", "spent"]
+    usage_minutes: float
+    seconds_used: float
+    seconds_left: float
+    daily_limit: float
+    runs: int
+    cooling_until: str | None
+    resets_at: str | None
+    calls: int
+    failures: int
+    checked_at: str | None = Field(description="when the Hub last told what is left")
+    source: Literal["hub", "own count"]
+
+
+class TokenSummary(WireModel):
+    """All tokens together."""
+
+    total_tokens: int
+    available_tokens: int
+    used_tokens: int = Field(description="those that have used something of their present day")
+    total_usage_minutes: float
+    average_usage_minutes: float
+
+
+class TokenStatusAnswer(WireModel):
+    """How the Hub's tokens are doing, in the order of the settings."""
+
+    timestamp: str
+    summary: TokenSummary
+    tokens: list[TokenAnswer]
 
 
 class OlderProgress(WireModel):
@@ -241,23 +399,35 @@ def task_answer(view: TaskView) -> TaskAnswer:
     )
 
 
+def wish_answer(wish: WishView) -> WishAnswer:
+    """A wish as it goes over the wire and onto the page."""
+    state = wish.outcome.value if wish.outcome else "waiting"
+    return WishAnswer(state=state, not_before=_zulu(wish.not_before), task_id=wish.task_id)
+
+
 def failure_text(view: TaskView) -> str | None:
     """Why a task failed, and what came back, in the visitor's language."""
+    reason = failure_reason(view)
+    return f"{reason} {gettext(_('Your try has come back.'))}" if reason and view.refunded else reason
+
+
+def failure_reason(view: TaskView) -> str | None:
+    """Why a task failed, in the visitor's language; None when it did not."""
     if view.state is not TaskState.FAILED:
         return None
-    reason = gettext(TASK_FAILURES.get(view.error_code or "internal", TASK_FAILURES["internal"]))
-    return f"{reason} {gettext(_('Your try has come back.'))}" if view.refunded else reason
+    return str(gettext(TASK_FAILURES.get(view.error_code or "internal", TASK_FAILURES["internal"])))
 
 
 def style_answers() -> list[StyleAnswer]:
     """The styles as they go over the wire and onto the page, in the visitor's language."""
+    modes = sorted(flags.current().modes)
     return [
         StyleAnswer(
             key=style.key,
             name=gettext(style.name),
             description=gettext(style.description),
             preview_url=url_for("static", filename=f"img/examples/style-{style.key}.webp"),
-            modes=sorted(available_modes(runtime().settings.engines)),
+            modes=modes,
         )
         for style in STYLES.values()
     ]
@@ -277,11 +447,17 @@ def _refuse_invalid(
         if not isinstance(body, dict):
             raise MalformedRequest
     if isinstance(error, ValidationError):
-        raise InvalidFields(fields=tuple(_field_error(item) for item in error.errors(include_url=False)))
+        raise _invalid(error)
+
+
+def _invalid(error: ValidationError) -> InvalidFields:
+    return InvalidFields(fields=tuple(_field_error(item) for item in error.errors(include_url=False)))
 
 
 def _field_error(item: Any) -> FieldError:
     name = ".".join(str(part) for part in item["loc"]) or "body"
+    if name in FIELD_RULES and item["type"] != "missing":
+        return FieldError(name, FIELD_RULES[name])
     return FieldError(name, item["msg"].replace("%", "%%"))
 
 

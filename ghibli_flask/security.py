@@ -18,23 +18,10 @@ from flask_wtf.csrf import CSRFError, CSRFProtect
 
 from ghibli_flask.errors import ForeignOrigin, NotFound, Unauthorized
 from ghibli_flask.extensions import runtime
+from ghibli_flask.storage import stores
 from ghibli_flask.visitors import has_guest_cookie
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "img-src 'self' blob: data:",
-        "style-src 'self'",
-        "script-src 'self'",
-        "connect-src 'self'",
-        "object-src 'none'",
-        "base-uri 'none'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-    )
-)
 
 csrf = CSRFProtect()
 limiter = Limiter(
@@ -100,6 +87,24 @@ def api_token_first(view: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
+def process_secret_first(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Let only holders of the process secret get as far as having their fields checked."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        if not holds_process_secret():
+            raise Unauthorized
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def holds_process_secret() -> bool:
+    """Whether the request carries the secret of outside processors as bearer; compared in constant time."""
+    expected, given = runtime().settings.process_secret, _bearer()
+    return bool(expected and given and hmac.compare_digest(expected.encode(), given.encode()))
+
+
 def is_operator() -> bool:
     """Whether the request carries ADMIN_API_KEY, as X-API-Key or bearer; compared in constant time."""
     expected = runtime().settings.admin_api_key
@@ -110,7 +115,7 @@ def is_operator() -> bool:
 def dress_answer(response: Response) -> Response:
     """Add the security headers, the limit fields, and CORS for the allowed origins."""
     headers = response.headers
-    headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+    headers.setdefault("Content-Security-Policy", content_security_policy())
     headers.setdefault("X-Content-Type-Options", "nosniff")
     headers.setdefault("Referrer-Policy", "same-origin")
     headers.setdefault("Permissions-Policy", "geolocation=(), microphone=(), payment=()")
@@ -120,6 +125,23 @@ def dress_answer(response: Response) -> Response:
     _add_limit_fields(response)
     _add_cors_fields(response)
     return response
+
+
+def content_security_policy() -> str:
+    """Everything is ours alone, but for pictures that a store hands out itself."""
+    return "; ".join(
+        (
+            "default-src 'self'",
+            " ".join(("img-src 'self' blob: data:", *stores().origins)),
+            "style-src 'self'",
+            "script-src 'self'",
+            "connect-src 'self'",
+            "object-src 'none'",
+            "base-uri 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+        )
+    )
 
 
 def _check_origin() -> None:

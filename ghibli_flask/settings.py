@@ -14,7 +14,9 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from ghibli_flask.setting_sources import HubTokens
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,6 +24,17 @@ log = logging.getLogger(__name__)
 
 WEAK_SECRETS = frozenset({"", "secret", "changeme", "change-me", "password", "development-key", "dev"})
 SHORTEST_SECRET = 32
+
+
+ALL_ENGINES = ("gradio", "kie", "openai", "processor")
+ALL_STORES = ("local", "r2", "imgbb")
+NEEDS = {
+    "kie": "KIE_AI_API_KEY",
+    "openai": "OPENAI_API_KEY",
+    "processor": "PROCESSOR_URL",
+    "r2": "one of the CLOUDFLARE_R2_ settings",
+    "imgbb": "IMGBB_API_KEY",
+}
 
 
 class SettingsError(Exception):
@@ -79,12 +92,41 @@ class Settings(BaseSettings):
     gradio_url: str | None = None
     gradio_api_name: str = Field("/single_condition_generate_image", pattern=r"^/[\w-]+$")
     space_port: int | None = Field(None, ge=1, le=65535)
+    gradio_token_hosts: CommaList = ("*.hf.space", "huggingface.co")
+    hugging_face_tokens: CommaList = Field((), repr=False)
+    hf_daily_seconds: int = Field(300, ge=1)
+    hf_endpoint: str = "https://huggingface.co"
+
+    engine_order: CommaList = _named("ENGINES", default=())
+    kie_ai_api_key: str | None = Field(None, repr=False)
+    kie_model: str = Field("google/nano-banana-edit", pattern=r"^[\w./-]{1,100}$")
+    kie_base_url: str = "https://api.kie.ai"
+    kie_upload_url: str = "https://kieai.redpandaai.co"
+    openai_api_key: str | None = Field(None, repr=False)
+    openai_model: str = Field("gpt-image-2", pattern=r"^[\w.-]{1,100}$")
+    openai_base_url: str = "https://api.openai.com/v1"
+    processor_url: str | None = None
+
+    store_order: CommaList = _named("STORES", default=())
+    cloudflare_r2_access_key_id: str | None = Field(None, repr=False)
+    cloudflare_r2_secret_access_key: str | None = Field(None, repr=False)
+    cloudflare_r2_account_id: str | None = Field(None, pattern=r"^[0-9A-Za-z]{1,64}$")
+    cloudflare_r2_endpoint: str | None = None
+    cloudflare_r2_bucket: str | None = None
+    cloudflare_r2_public_url: str | None = None
+    imgbb_api_key: str | None = Field(None, repr=False)
+    imgbb_url: str = "https://api.imgbb.com/1/upload"
+    accel_location: str | None = Field(None, pattern=r"^/[\w/-]+$")
 
     google_client_id: str | None = None
     google_client_secret: str | None = None
     google_metadata_url: str = "https://accounts.google.com/.well-known/openid-configuration"
 
     api_token: str | None = None
+    task_process_secret_key: str | None = _named(
+        "TASK_PROCESS_SECRET_KEY", "INTERNAL_API_KEY", "API_SECRET_KEY", default=None, repr=False
+    )
+    admin_secret: str | None = Field(None, repr=False)
     admin_api_key: str | None = None
     admin_emails: CommaList = ()
 
@@ -93,6 +135,7 @@ class Settings(BaseSettings):
     guest_daily_limit: int = Field(3, ge=0)
     guest_daily_limit_per_address: int = Field(15, ge=0)
     orders_per_minute: int = Field(60, ge=0)
+    global_daily_limit: int | None = Field(None, ge=0)
     max_upload_mb: int = Field(50, ge=1, le=500)
     # Beyond 89 million pixels Pillow warns by itself, so more cannot be promised.
     max_image_pixels: int = Field(50_000_000, ge=65_536, le=89_000_000)
@@ -103,13 +146,42 @@ class Settings(BaseSettings):
     task_timeout_s: int = Field(240, ge=5)
     stuck_after_s: int = Field(1200, ge=60)
     sweep_cron: str = "* * * * *"
+    monitor_cron: str = "*/5 * * * *"
+    worker_concurrency: int = Field(32, ge=1, le=1000)
+    worker_memory_mb: int = Field(600, ge=200)
+    worker_max_orders: int = Field(2000, ge=1)
     waiting_message_interval_ms: int = Field(4000, ge=1000)
+
+    result_ttl_days: int = Field(30, ge=1)
+    guest_result_ttl_days: int = Field(7, ge=1)
+    source_ttl_days: int = Field(7, ge=1)
+
+    http_proxy: str | None = Field(None, repr=False)
+    https_proxy: str | None = Field(None, repr=False)
+    no_proxy: str | None = None
 
     mail_url: str | None = None
     mail_from: str | None = None
+    alert_email: CommaList = ()
+    alert_webhook_url: str | None = Field(None, repr=False)
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] | None = None
+    log_dir: Path | None = None
+    sentry_dsn: str | None = Field(None, repr=False)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over `.env`; the tokens of all three forms add up over both."""
+        tokens = HubTokens(settings_cls, env_settings, dotenv_settings)
+        return init_settings, tokens, env_settings, dotenv_settings
 
     @model_validator(mode="before")
     @classmethod
@@ -123,7 +195,11 @@ class Settings(BaseSettings):
                 values[name] = value.strip()
         return values
 
-    @field_validator("app_url", "gradio_url")
+    @field_validator(
+        "app_url", "gradio_url", "hf_endpoint", "kie_base_url", "kie_upload_url", "openai_base_url", "processor_url",
+        "cloudflare_r2_endpoint", "cloudflare_r2_public_url", "imgbb_url", "alert_webhook_url", "http_proxy",
+        "https_proxy", "sentry_dsn",
+    )  # fmt: skip
     @classmethod
     def http_address(cls, value: str | None) -> str | None:
         """An address starts with http:// or https:// and is kept without its last slash."""
@@ -152,7 +228,7 @@ class Settings(BaseSettings):
                 raise ValueError("must hold exact origins such as https://www.example.org, separated by commas")
         return values
 
-    @field_validator("sweep_cron")
+    @field_validator("sweep_cron", "monitor_cron")
     @classmethod
     def five_cron_fields(cls, value: str) -> str:
         """A cron line has five fields; what is inside them is checked where the schedule is registered."""
@@ -160,11 +236,40 @@ class Settings(BaseSettings):
             raise ValueError("must be a cron line of five fields such as '* * * * *'")
         return value
 
-    @field_validator("instance_dir")
+    @field_validator("engine_order")
     @classmethod
-    def absolute_folder(cls, value: Path) -> Path:
+    def known_engines(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        """The engines that there are, each once."""
+        return _known(values, ALL_ENGINES)
+
+    @field_validator("store_order")
+    @classmethod
+    def known_stores(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        """The stores that there are, each once."""
+        return _known(values, ALL_STORES)
+
+    @field_validator("instance_dir", "log_dir")
+    @classmethod
+    def absolute_folder(cls, value: Path | None) -> Path | None:
         """A relative folder counts from the project's root, wherever the process was started."""
-        return value if value.is_absolute() else ROOT / value
+        return value if value is None or value.is_absolute() else ROOT / value
+
+    @model_validator(mode="after")
+    def named_things_are_configured(self) -> Settings:
+        """An engine or a store that is named in an order needs its key or address."""
+        has = self._configured_engines | {"gradio"}
+        wrong = [
+            f"ENGINES: {name} is named, but {NEEDS[name]} is not set" for name in self.engine_order if name not in has
+        ]
+        has = self._configured_stores
+        wrong += [
+            f"STORES: {name} is named, but {NEEDS[name]} is not set" for name in self.store_order if name not in has
+        ]
+        if self.store_order == ("imgbb",):
+            wrong.append("STORES: imgbb takes results only, so photographs need local or r2 beside it")
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return self
 
     @model_validator(mode="after")
     def production_is_explicit(self) -> Settings:
@@ -174,11 +279,18 @@ class Settings(BaseSettings):
         wrong = []
         if not self.secret_key or any(_is_weak(key) for key in self.secret_key):
             wrong.append(f"SECRET_KEY: must be set to at least {SHORTEST_SECRET} random characters in production")
-        for name, key in (("ADMIN_API_KEY", self.admin_api_key), ("API_TOKEN", self.api_token)):
+        secrets_of_callers = {
+            "ADMIN_API_KEY": self.admin_api_key,
+            "API_TOKEN": self.api_token,
+            "ADMIN_SECRET": self.admin_secret,
+            "TASK_PROCESS_SECRET_KEY": self.task_process_secret_key,
+        }
+        for name, key in secrets_of_callers.items():
             if key is not None and _is_weak(key):
                 wrong.append(f"{name}: must have at least {SHORTEST_SECRET} random characters in production")
         required = {"APP_URL": self.app_url, "REDIS_URL": self.redis_url or self.redis_host}
-        required["GRADIO_URL"] = self.gradio_url
+        if "gradio" in (self.engine_order or ("gradio",)):
+            required["GRADIO_URL"] = self.gradio_url
         wrong.extend(f"{name}: must be set in production" for name, value in required.items() if not value)
         if wrong:
             raise ValueError("\n".join(wrong))
@@ -236,7 +348,54 @@ class Settings(BaseSettings):
     @property
     def engines(self) -> tuple[str, ...]:
         """The configured engines in the order in which they are tried."""
-        return ("gradio",) if self.gradio_url else ()
+        return tuple(name for name in self.engine_order or ALL_ENGINES if name in self._configured_engines)
+
+    @property
+    def _configured_engines(self) -> frozenset[str]:
+        keys = {
+            "gradio": self.gradio_url,
+            "kie": self.kie_ai_api_key,
+            "openai": self.openai_api_key,
+            "processor": self.processor_url,
+        }
+        return frozenset(name for name, key in keys.items() if key)
+
+    @property
+    def stores(self) -> tuple[str, ...]:
+        """The stores that new files go to, in the order in which they are tried; `local` only where R2 is not set."""
+        usual = ("r2", "imgbb") if "r2" in self._configured_stores else ("local", "imgbb")
+        return tuple(name for name in self.store_order or usual if name in self._configured_stores)
+
+    @property
+    def _configured_stores(self) -> frozenset[str]:
+        r2 = (self.cloudflare_r2_access_key_id, self.cloudflare_r2_secret_access_key, self.cloudflare_r2_bucket)
+        found = {"local"}
+        if all(r2) and self.r2_address:
+            found.add("r2")
+        if self.imgbb_api_key:
+            found.add("imgbb")
+        return frozenset(found)
+
+    @property
+    def r2_address(self) -> str | None:
+        """Where R2 or another S3 answers."""
+        account = self.cloudflare_r2_account_id
+        return self.cloudflare_r2_endpoint or (f"https://{account}.r2.cloudflarestorage.com" if account else None)
+
+    @property
+    def process_secret(self) -> str | None:
+        """The bearer of /process and /progress; in production there is none unless it is set."""
+        return self.task_process_secret_key or (None if self.is_production else "development-key")
+
+    @property
+    def alert_addresses(self) -> tuple[str, ...]:
+        """Who gets alerts by mail."""
+        return self.alert_email or self.admin_emails
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the log files."""
+        return self.log_dir or self.instance_dir / "logs"
 
     @property
     def uses_bundled_space(self) -> bool:
@@ -275,6 +434,12 @@ def _lines_of(error: ValidationError) -> list[str]:
         message = problem["msg"].removeprefix("Value error, ")
         lines.append(f"{name}: {message}" if name else message)
     return lines
+
+
+def _known(values: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) < len(values) or not set(values) <= set(names):
+        raise ValueError(f"must name each of {', '.join(names)} at most once, separated by commas")
+    return values
 
 
 def _is_weak(secret: str) -> bool:

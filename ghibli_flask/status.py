@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from ghibli_flask.clock import epoch_ms
 from ghibli_flask.extensions import runtime
+from ghibli_flask.mailbox import Mailbox
 from ghibli_flask.task_states import RANK, TaskState
 
 TTL_S = 3600
@@ -45,7 +46,10 @@ _BURIED = json.dumps({"rank": 9})
 
 @dataclass(frozen=True)
 class LiveStatus:
-    """One published value. Times are epoch milliseconds; `eta` and `engine_rank` are the engine's own words."""
+    """One published value. Times are epoch milliseconds; `eta` and `engine_rank` are the engine's own words.
+
+    `outside` marks a task that is kept under its caller's id: only holders of the process secret are told of it.
+    """
 
     status: str
     attempt: int
@@ -64,6 +68,7 @@ class LiveStatus:
     finished: int | None = None
     refunded: bool = False
     has_result: bool = False
+    outside: bool = False
     note: str | None = None
     code: str | None = None
 
@@ -127,8 +132,14 @@ def read(public_id: str) -> LiveStatus | None:
     return LiveStatus(**{"user_id": None, **{name: item for name, item in fields.items() if name in known}})
 
 
+def mailbox() -> Mailbox:
+    """The pictures and reports that outside processors and we leave for one another."""
+    return Mailbox(runtime().redis, runtime().settings.queue_prefix)
+
+
 def bury(public_id: str) -> None:
     """Drop the live status of a deleted task, and keep a late run from publishing it again."""
+    mailbox().drop_picture(public_id)
     try:
         runtime().redis.set(key(public_id), _BURIED, ex=TTL_S)
     except RedisError:

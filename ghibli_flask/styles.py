@@ -54,6 +54,16 @@ STYLES: dict[str, Style] = {
 }
 
 
+def style_within(prompt: str) -> tuple[Style, str]:
+    """The style whose own prompt leads this complete one, and the words after it; the default when none does."""
+    for style in sorted(STYLES.values(), key=lambda style: len(style.prompt), reverse=True):
+        if prompt == style.prompt:
+            return style, ""
+        if prompt.startswith(f"{style.prompt}, "):
+            return style, prompt.removeprefix(f"{style.prompt}, ")
+    return STYLES[DEFAULT_STYLE], prompt
+
+
 def style_named(key: str) -> Style:
     """The style of this key; raises InvalidFields when there is none."""
     try:

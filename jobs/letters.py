@@ -1,4 +1,4 @@
-"""Writing and sending the mails of accounts, on the maintenance queue. RQ calls `write` by its dotted name."""
+"""Writing and sending mails to accounts, on the maintenance queue. RQ calls `write` by its dotted name."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from flask_babel import force_locale, gettext
 from ghibli_flask.extensions import runtime
 from ghibli_flask.services import accounts, mail
 from ghibli_flask.services.accounts import BIND_GOOGLE, CONFIRM, RESET, Account
+from ghibli_flask.services.wishes import MAILS, WishOutcome
 from jobs.schedule import run_later
 
 log = logging.getLogger(__name__)
 
 EXISTS = "exists"
+WISH_KEPT = MAILS[WishOutcome.KEPT]
+WISH_NO_CREDIT = MAILS[WishOutcome.NO_CREDIT]
 WRITE_JOB = "jobs.letters.write"
 PAUSES = (timedelta(seconds=30), timedelta(minutes=5), timedelta(minutes=30))
 SUBJECTS = {
@@ -24,6 +27,8 @@ SUBJECTS = {
     RESET: "A new password",
     BIND_GOOGLE: "Signing in with Google",
     EXISTS: "You have an account already",
+    WISH_KEPT: "Your picture is being painted after all",
+    WISH_NO_CREDIT: "Your wish had no picture left",
 }
 PATHS = {CONFIRM: "/auth/confirm/", RESET: "/auth/reset/", BIND_GOOGLE: "/auth/bind-google/"}
 
@@ -60,6 +65,8 @@ def _letter(kind: str, account: Account, argument: str) -> mail.Letter:
     link = settings.public_url
     if kind in PATHS:
         link += PATHS[kind] + accounts.link_token(kind, account, argument)
+    elif kind in {WISH_KEPT, WISH_NO_CREDIT}:
+        link += f"/tasks/{argument}"
     text = render_template(
         f"mail/{kind}.txt",
         name=account.user.name,

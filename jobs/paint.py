@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
 
 from flask import Flask, current_app
 from tenacity import (
@@ -13,50 +12,26 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from ghibli_flask.engine_catalogue import ENGINES
+from ghibli_flask.engine_catalogue import ENGINES, EngineFacts, Mode
 from ghibli_flask.errors import NotAPicture, NotFound, Unavailable, _
 from ghibli_flask.extensions import runtime
 from ghibli_flask.images import DigitalSourceType, Fit, finish, fit, prepare, size_of
-from ghibli_flask.services import files, runs, tasks
+from ghibli_flask.services import files, previews, runs, tasks
 from ghibli_flask.services.runs import Run
 from ghibli_flask.services.tasks import Ending
 from ghibli_flask.styles import style_named
 from ghibli_flask.task_states import Outcome, Stage
-from jobs.engines.base import (
-    Deadline,
-    DeadlinePassed,
-    Engine,
-    EngineBusy,
-    EngineError,
-    PaintingCancelled,
-    PaintRequest,
-    QuotaExhausted,
-    RequestRejected,
-)
+from jobs.chain import Errand, Failures, NothingPaintedError, paint_with_any
+from jobs.engines.base import PaintingCancelled, PaintRequest, RequestRejected
 from jobs.process import PaintingProcess, painting_process
 from jobs.pulse import Pulse
-from jobs.retrying import busy_retries
 
 log = logging.getLogger(__name__)
 
 LEFT_FOR_SAVING_S = 30
 SETTLE_FOR_S = 60
+LARGEST_SIDE = 1024
 ORIGINAL_NOTE = _("Using original image due to GPU quota exceeded")
-
-
-@dataclass
-class Failures:
-    """What the engines that were tried said, so that the ending can be chosen."""
-
-    quota: bool = False
-    codes: list[str] = field(default_factory=list)
-
-    def add(self, engine: str, error: EngineError) -> None:
-        """Remember one engine's refusal and log it; its text is already masked."""
-        log.warning("engine %s: %s: %s", engine, type(error).__name__, error.safe_text)
-        self.quota = self.quota or isinstance(error, QuotaExhausted)
-        kinds = {DeadlinePassed: "engine_timeout", EngineBusy: "engine_busy", QuotaExhausted: "engine_busy"}
-        self.codes.append(kinds.get(type(error), "engine_unavailable"))
 
 
 def paint(public_id: str) -> None:
@@ -84,7 +59,7 @@ def _ending_of(run: Run, process: PaintingProcess, pulse: Pulse) -> Ending | Non
         return None
     except RequestRejected as error:
         log.warning("task %s was rejected: %s", run.public_id, error.safe_text)
-        return Ending(Outcome.FAILED, error_code="engine_rejected")
+        return Ending(Outcome.FAILED, error_code=error.reason or "engine_rejected")
     except NotAPicture:
         log.warning("task %s: the engine's answer was not a picture", run.public_id)
         return Ending(Outcome.FAILED, error_code="result_unreadable")
@@ -98,67 +73,68 @@ def _ending_of(run: Run, process: PaintingProcess, pulse: Pulse) -> Ending | Non
 
 
 def _make(run: Run, process: PaintingProcess, pulse: Pulse) -> Ending:
+    source = _source_of(run)
+    errand = Errand(
+        mode=Mode(run.mode),
+        request_for=lambda engine: _request(run, source, engine),
+        seconds_left=lambda: (run.deadline_at - runtime().clock.now()).total_seconds() - LEFT_FOR_SAVING_S,
+        pulse=pulse,
+    )
+    try:
+        engine, answer = paint_with_any(process, errand)
+    except NothingPaintedError as error:
+        return _without_painting(source, error.failures)
+    pulse.enter(Stage.SAVING)
+    picture = finish(answer, _shape(run, source, ENGINES[engine]), source_type=_source_type(run))
+    process.finished((runtime().clock.now() - run.started_at).total_seconds())
+    result = files.keep(picture.data, "results", "jpg", expires_in=run.kept_for)
+    return Ending(Outcome.PAINTED, result, engine=engine, preview=previews.keep(picture.data))
+
+
+def _source_of(run: Run) -> bytes | None:
+    """The photograph that the order starts from, None for one that starts from words."""
+    if run.mode == Mode.TEXT_TO_IMAGE:
+        return None
     if run.source is None:
         raise NotFound
-    source = files.read(run.source)
-    wished = (run.width or 1024, run.height or 1024)
-    failures = Failures()
-    deadline = _deadline_of(run)
-    for engine in process.engines:
-        facts = ENGINES[engine.name]
-        shape = fit(*size_of(source), within=wished, largest=facts.largest_side, smallest=facts.smallest_side)
-        try:
-            answer = _call(engine, _request(run, source, shape), deadline, pulse)
-        except (RequestRejected, PaintingCancelled):
-            raise
-        except EngineError as error:
-            failures.add(engine.name, error)
-            continue
-        pulse.enter(Stage.SAVING)
-        picture = finish(answer, shape, source_type=DigitalSourceType.COMPOSITE_WITH_TRAINED_ALGORITHMIC_MEDIA)
-        process.finished((runtime().clock.now() - run.started_at).total_seconds())
-        return Ending(Outcome.PAINTED, result=files.keep(picture.data, "results", "jpg"), engine=engine.name)
-    return _without_painting(source, failures)
+    return files.read(run.source)
 
 
-def _without_painting(source: bytes, failures: Failures) -> Ending:
-    """Every engine was tried: the original comes back when it was for want of quota, else the order fails."""
-    if failures.quota:
-        copy = files.keep(source, "results", "jpg")
-        return Ending(Outcome.ORIGINAL, result=copy, error_code="quota", note=ORIGINAL_NOTE)
-    return Ending(Outcome.FAILED, error_code=failures.codes[-1] if failures.codes else "engine_unavailable")
+def _shape(run: Run, source: bytes | None, engine: EngineFacts) -> Fit:
+    """The sides to ask this engine for: the photograph's own shape, or the wished one, within what is wished."""
+    wished = (run.width or LARGEST_SIDE, run.height or LARGEST_SIDE)
+    size = wished if source is None else size_of(source)
+    return fit(*size, within=wished, largest=engine.largest_side, smallest=engine.smallest_side)
 
 
-def _request(run: Run, source: bytes, shape: Fit) -> PaintRequest:
-    style = style_named(run.style)
+def _source_type(run: Run) -> DigitalSourceType:
+    """What the finished file says of its making."""
+    if run.mode == Mode.TEXT_TO_IMAGE:
+        return DigitalSourceType.TRAINED_ALGORITHMIC_MEDIA
+    return DigitalSourceType.COMPOSITE_WITH_TRAINED_ALGORITHMIC_MEDIA
+
+
+def _request(run: Run, source: bytes | None, engine: EngineFacts) -> PaintRequest:
+    style, shape = style_named(run.style), _shape(run, source, engine)
     return PaintRequest(
         mode=run.mode,
-        image=prepare(source, shape),
+        image=prepare(source, shape) if source else None,
         width=shape.width,
         height=shape.height,
         prompt=style.prompt_with(run.prompt),
         look=style.key,
         seed=run.seed,
+        reference=run.reference,
     )
 
 
-def _call(engine: Engine, request: PaintRequest, deadline: Deadline, pulse: Pulse) -> bytes:
-    """One engine, tried again with growing pauses while it says that it is busy and the deadline allows."""
-    pulse.enter(Stage.CONNECTING, engine.name)
-    return busy_retries(runtime().settings, deadline, pulse.is_cancelled)(
-        engine.paint,
-        request,
-        credential=None,
-        deadline=deadline,
-        on_news=lambda news: pulse.tell(news, engine.name),
-        is_cancelled=pulse.is_cancelled,
-    )
-
-
-def _deadline_of(run: Run) -> Deadline:
-    """The time that an engine may take: TASK_TIMEOUT_S, and never so long that saving misses the task's deadline."""
-    left = (run.deadline_at - runtime().clock.now()).total_seconds() - LEFT_FOR_SAVING_S
-    return Deadline(max(0.0, min(runtime().settings.task_timeout_s, left)))
+def _without_painting(source: bytes | None, failures: Failures) -> Ending:
+    """Every engine was tried: the original comes back when it was for want of quota, else the order fails."""
+    if failures.quota and source is not None:
+        # It is the photograph: it goes where photographs go.
+        copy = files.keep(source, "sources", "jpg")
+        return Ending(Outcome.ORIGINAL, copy, error_code="quota", note=ORIGINAL_NOTE, preview=previews.keep(source))
+    return Ending(Outcome.FAILED, error_code="quota" if failures.quota else failures.code)
 
 
 def _settle(run: Run, ending: Ending) -> None:
@@ -176,3 +152,5 @@ def _settle(run: Run, ending: Ending) -> None:
     log.info("task %s was no longer of attempt %s; its result is discarded", run.public_id, run.attempt)
     if ending.result:
         files.abandon(ending.result)
+    if ending.preview:
+        files.abandon(ending.preview.file)

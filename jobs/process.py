@@ -1,11 +1,12 @@
 """What the runs of one painting process share: its engines, what it says of its load, and when it must stop.
 
-Made by `jobs.worker`, whichever kind of worker that is; `jobs.paint` asks for it with `painting_process()`.
+Made by `jobs.worker`; `jobs.paint` asks for it with `painting_process()`.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import statistics
@@ -20,9 +21,12 @@ from typing import cast
 from flask import Flask, current_app
 from redis.exceptions import RedisError
 
-from ghibli_flask import queueing
+from ghibli_flask import queueing, status
 from ghibli_flask.extensions import runtime
+from ghibli_flask.mailbox import Mailbox
 from ghibli_flask.settings import Settings
+from jobs.breaker import Breaker
+from jobs.concurrent_worker import stop_is_wanted
 from jobs.engines.base import Engine
 from jobs.engines.registry import EngineOptions, build_engines
 
@@ -30,7 +34,6 @@ log = logging.getLogger(__name__)
 
 PROCESS_KEY = "ghibli_painting_process"
 NEWS_EVERY_S = 10.0
-WARM_STOP_S = 60.0
 
 
 class PaintingProcess:
@@ -39,14 +42,15 @@ class PaintingProcess:
     def __init__(self, app: Flask, name: str, slots: int) -> None:
         self._app, self._name, self._slots = app, name, slots
         with app.app_context():
-            settings = runtime().settings
+            settings, mailbox = runtime().settings, status.mailbox()
         self.temp_dir = own_temp_dir(settings.instance_dir / "tmp")
-        self.engines: tuple[Engine, ...] = build_engines(settings.engines, _options(settings, self.temp_dir))
+        self.engines: tuple[Engine, ...] = build_engines(settings.engines, _options(settings, self.temp_dir, mailbox))
+        self.breakers = {engine.name: Breaker(engine.name) for engine in self.engines}
         self._busy = 0
         self._durations: deque[float] = deque(maxlen=queueing.LAST_DURATIONS)
         self._lock = threading.Lock()
         self._done = threading.Event()
-        self._must_stop_at: float | None = None
+        self._must_stop_at = math.inf
         self._thread = threading.Thread(target=self._tell_news, name="worker-news", daemon=True)
         app.extensions[PROCESS_KEY] = self
 
@@ -67,13 +71,13 @@ class PaintingProcess:
             except RedisError:
                 log.info("Redis is away; this worker's news expire by themselves.")
 
-    def stop_warm(self) -> None:
-        """A stop was asked for: runs may finish within a minute, then they are handed back."""
-        self._must_stop_at = time.monotonic() + WARM_STOP_S
+    def stop_within(self, seconds: float) -> None:
+        """A stop was asked for: runs may finish within this time, then they are handed back."""
+        self._must_stop_at = time.monotonic() + seconds
 
     def must_stop(self) -> bool:
-        """Whether the time of a warm stop is over."""
-        return self._must_stop_at is not None and time.monotonic() >= self._must_stop_at
+        """Whether the run of this thread is to be handed back: the time is over, or somebody stopped its job in RQ."""
+        return time.monotonic() >= self._must_stop_at or stop_is_wanted()
 
     @property
     def usual_seconds(self) -> float | None:
@@ -131,7 +135,17 @@ def own_temp_dir(parent: Path) -> Path:
     return own
 
 
-def _options(settings: Settings, temp_dir: Path) -> EngineOptions:
+def _options(settings: Settings, temp_dir: Path, mailbox: Mailbox) -> EngineOptions:
     return EngineOptions(
-        temp_dir=temp_dir, gradio_url=settings.gradio_url or "", gradio_api_name=settings.gradio_api_name
+        temp_dir=temp_dir,
+        gradio_url=settings.gradio_url or "",
+        gradio_api_name=settings.gradio_api_name,
+        gradio_token_hosts=settings.gradio_token_hosts,
+        kie_model=settings.kie_model,
+        kie_base_url=settings.kie_base_url,
+        kie_upload_url=settings.kie_upload_url,
+        openai_model=settings.openai_model,
+        openai_base_url=settings.openai_base_url,
+        processor_url=settings.processor_url or "",
+        mailbox=mailbox,
     )

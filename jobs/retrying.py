@@ -30,7 +30,7 @@ def busy_retries(settings: Settings, deadline: Deadline, is_cancelled: Callable[
     """
     return Retrying(
         retry=retry_if_exception_type(EngineBusy),
-        stop=StopWhenEngineSays()
+        stop=StopWhenEngineSays(deadline)
         | stop_after_attempt(settings.max_retry_attempts)
         | stop_after_delay(deadline.remaining()),
         wait=WaitAsEngineSays(settings.retry_delay / 1000, deadline),
@@ -40,12 +40,19 @@ def busy_retries(settings: Settings, deadline: Deadline, is_cancelled: Callable[
 
 
 class StopWhenEngineSays(stop_base):
-    """Stop after as many repeats as the refusal itself calls sensible."""
+    """Stop after as many repeats as the refusal itself calls sensible, or when it names a time beyond the deadline."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
 
     def __call__(self, state: RetryCallState) -> bool:
-        """Whether this refusal names a number of repeats that is used up."""
+        """Whether this refusal leaves nothing to wait for: the next engine may have the time that is left."""
         refusal = _refusal(state)
-        return refusal is not None and refusal.retries is not None and state.attempt_number > refusal.retries
+        if refusal is None:
+            return False
+        used_up = refusal.retries is not None and state.attempt_number > refusal.retries
+        too_late = refusal.retry_after is not None and refusal.retry_after >= self._deadline.remaining()
+        return used_up or too_late
 
 
 class WaitAsEngineSays(wait_base):

@@ -81,7 +81,11 @@ def run_later(delay: timedelta, function: str, *args: object) -> None:
 
 def periodic_jobs() -> tuple[Periodic, ...]:
     """Everything that runs by the clock."""
-    return (Periodic("sweep", "jobs.sweep.sweep", runtime().settings.sweep_cron),)
+    settings = runtime().settings
+    return (
+        Periodic("sweep", "jobs.sweep.sweep", settings.sweep_cron),
+        Periodic("monitor", "jobs.monitor.check", settings.monitor_cron),
+    )
 
 
 def run_scheduler(app: Flask) -> None:

@@ -20,6 +20,7 @@ from typing import IO
 import requests
 
 from ghibli_flask.settings import Settings, SettingsError, load_settings
+from scripts.database_check import database_answers, database_is_up_to_date
 from scripts.embedded_redis import find_redis_program, redis_answers, redis_command
 from scripts.processes import LOOPBACK, free_port, port_is_free, signal_when_parent_ends, wait_until
 from scripts.procfile import ROOT, command_line, read_procfile, with_virtual_environment
@@ -79,9 +80,10 @@ class Development:
         self.supervisor.say(f"\nReady: {self.address()}\nCtrl-C stops everything.\n")
 
     def run_workers(self) -> None:
-        """Start the workers and the scheduler of a product that runs elsewhere, and look after them."""
+        """Start the workers and the scheduler beside web processes that run elsewhere, and look after them."""
         if not redis_is_set(self.settings):
             raise CannotRunError("REDIS_URL is not set, so the workers have no queue. make run starts everything.")
+        self.require_database()
         self.require_redis()
         try:
             for name in WORKERS:
@@ -110,11 +112,23 @@ class Development:
             raise ProcessFailedError(f"Redis does not answer; see {log}.")
         self.env["REDIS_URL"] = address
 
+    def require_database(self) -> None:
+        """Check the database of the settings and say so; raises CannotRunError when it cannot be used."""
+        address = self.settings.database_address
+        named = without_password(address)
+        if not database_answers(address):
+            raise CannotRunError(f"Nothing answers at the address of the database ({named}).")
+        if not database_is_up_to_date(address):
+            raise CannotRunError(f"The database ({named}) is not up to date. Run make migrate first.")
+        self.supervisor.say(f"The database answers and is up to date ({named}).")
+
     def require_redis(self) -> None:
-        """Check the Redis of the settings; raises CannotRunError when it does not answer."""
+        """Check the Redis of the settings and say so; raises CannotRunError when it does not answer."""
         address = self.settings.redis_address
+        named = without_password(address)
         if not redis_answers(address):
-            raise CannotRunError(f"Nothing answers at REDIS_URL ({without_password(address)}).")
+            raise CannotRunError(f"Nothing answers at REDIS_URL ({named}).")
+        self.supervisor.say(f"Redis answers ({named}).")
 
     def start_space(self) -> Future[bool]:
         """Start the bundled Space unless another one is set; gives whether it has painted its first picture."""

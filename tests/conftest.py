@@ -28,9 +28,12 @@ from tests.support.checkout import ROOT, copy_checkout, migrate, offline_env
 from tests.support.mariadb_server import MariaDBServer
 from tests.support.no_network import loopback_only
 from tests.support.redis_server import RedisServer
+from tests.support.s3_server import S3Server
 from tests.support.server import find_program
 from tests.support.site import Site
 from tests.support.space_server import SpaceServer
+from tests.support.standins.imgbb import ImgBBStandIn
+from tests.support.standins.r2 import R2StandIn
 
 # Names, or beginnings of names, that pass from the developer's environment into the tests.
 # Everything else could be a setting, so it goes.
@@ -101,6 +104,45 @@ def space_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpaceServ
     server.warm()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server; tests ask for `r2`, the door in front of it."""
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def r2_door(s3_server: S3Server) -> Iterator[R2StandIn]:
+    """The server behind `r2`."""
+    with R2StandIn(s3_server) as door:
+        yield door
+
+
+@pytest.fixture
+def r2(r2_door: R2StandIn) -> Iterator[R2StandIn]:
+    """An empty R2 that is as strict as the real one; a test may break it or kill the S3 behind it."""
+    r2_door.reset()
+    r2_door.s3.empty()
+    yield r2_door
+    r2_door.let_go.set()
+
+
+@pytest.fixture(scope="session")
+def imgbb_server() -> Iterator[ImgBBStandIn]:
+    """The server behind `imgbb`."""
+    with ImgBBStandIn() as server:
+        yield server
+
+
+@pytest.fixture
+def imgbb(imgbb_server: ImgBBStandIn) -> ImgBBStandIn:
+    """An empty ImgBB."""
+    imgbb_server.reset()
+    return imgbb_server
 
 
 @pytest.fixture(scope="session")

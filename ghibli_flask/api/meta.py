@@ -17,7 +17,7 @@ from ghibli_flask.schemas import (
     utc_text,
 )
 from ghibli_flask.security import is_operator
-from ghibli_flask.services import health
+from ghibli_flask.services import health, incidents
 from ghibli_flask.visitors import greet
 
 meta = Blueprint("meta", __name__)
@@ -46,9 +46,19 @@ def readiness() -> Response:
         "checks": {name: "up" if up else "down" for name, up in checks.items()},
     }
     if is_operator():
-        runs = health.last_runs("sweep") if checks["database"] else []
+        has_database = checks["database"]
+        runs = health.last_runs("sweep") if has_database else []
+        monitored = health.last_runs("monitor") if has_database else []
         body["details"] = {
-            "sweeps": [{"finishedAt": utc_text(run.finished_at), "ok": run.ok, **run.details} for run in runs]
+            "sweeps": [{"finishedAt": utc_text(run.finished_at), "ok": run.ok, **run.details} for run in runs],
+            "monitor": [
+                {"finishedAt": utc_text(run.finished_at), "ok": run.ok, "checks": run.details} for run in monitored
+            ],
+            "incidents": [
+                {"cause": incident.cause, "text": incident.text, "since": utc_text(incident.since)}
+                for incident in incidents.open_incidents()
+            ],
+            "storage": health.storage_details(),
         }
     response = make_response(jsonify(body), 200 if usable else 503)
     response.headers["Cache-Control"] = "no-store"

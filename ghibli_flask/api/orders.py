@@ -7,10 +7,23 @@ from spectree import Response as Answers
 
 from ghibli_flask.engine_catalogue import Mode
 from ghibli_flask.errors import FieldError, InvalidFields, NotFound, _
-from ghibli_flask.schemas import AcceptedOrder, OrderFields, OrderForm, OrderJSON, Problem, RetryJSON, spec, task_answer
-from ghibli_flask.security import orders_limit
-from ghibli_flask.services import payers, pictures, progress, tasks, uploads
-from ghibli_flask.services.orders import Order, Submission
+from ghibli_flask.schemas import (
+    AcceptedOrder,
+    OrderFields,
+    OrderForm,
+    OrderJSON,
+    Problem,
+    RetryAnswer,
+    RetryJSON,
+    WishMade,
+    order_of,
+    spec,
+    task_answer,
+    wish_answer,
+)
+from ghibli_flask.security import holds_process_secret, orders_limit
+from ghibli_flask.services import payers, pictures, processors, progress, tasks, uploads, wishes
+from ghibli_flask.services.orders import Submission
 from ghibli_flask.services.payers import Payer
 from ghibli_flask.visitors import current_payer
 
@@ -55,21 +68,28 @@ def transform_ghibli() -> tuple[Response, int, dict[str, str]]:
 @spec.validate(resp=Answers("HTTP_200", HTTP_403=Problem, HTTP_404=Problem, HTTP_409=Problem), tags=MAKING)
 def cancel(task_id: str) -> Response:
     """Stop queued or running work and get the try back."""
-    task = tasks.cancel(task_id, current_payer())
-    return jsonify(task_answer(progress.view_of(task)).model_dump(by_alias=True))
+    handed_over = processors.cancel(task_id) if holds_process_secret() else None
+    view = handed_over or progress.view_of(tasks.cancel(task_id, current_payer()))
+    return jsonify(task_answer(view).model_dump(by_alias=True))
 
 
 @orders.post("/api/tasks/<task_id>/retry")
 @orders_limit
 @spec.validate(
     json=RetryJSON,
-    resp=Answers(HTTP_202=AcceptedOrder, HTTP_200=AcceptedOrder, HTTP_410=Problem, **REFUSALS),
+    resp=Answers(HTTP_202=RetryAnswer, HTTP_200=AcceptedOrder, HTTP_409=Problem, HTTP_410=Problem, **REFUSALS),
     tags=MAKING,
 )
 def retry(task_id: str) -> tuple[Response, int, dict[str, str]]:
-    """Paint the same photograph again, in another style if one is given, as a new task."""
-    wished: RetryJSON = request.context.json  # type: ignore[attr-defined]
+    """Paint the same order again, in another style if one is given, as a new task.
+
+    With `whenReady` nothing is ordered now: the wish is kept, once, when an engine is back.
+    """
+    wished: RetryJSON | None = request.context.json  # type: ignore[attr-defined]
     payer = current_payer()
+    if wished and wished.when_ready:
+        made = WishMade(wish=wish_answer(wishes.make(task_id, payer)))
+        return jsonify(made.model_dump(by_alias=True)), 202, {}
     style = wished.style if wished else None
     return _answer(tasks.retry(task_id, payer, style, _idempotency_key()), payer)
 
@@ -93,20 +113,9 @@ def _fields() -> OrderFields:
 
 def _accept(fields: OrderFields, style: str | None) -> tuple[Response, int, dict[str, str]]:
     payer = current_payer()
-    photo = _photo(fields, payer)
-    mode = fields.mode or (Mode.IMAGE_TO_IMAGE if photo or not fields.prompt or style else Mode.TEXT_TO_IMAGE)
-    if style and mode is not Mode.IMAGE_TO_IMAGE:
+    order = order_of(fields, _photo(fields, payer), style=style, idempotency_key=_idempotency_key())
+    if style and order.mode is not Mode.IMAGE_TO_IMAGE:
         raise InvalidFields(fields=(FieldError("mode", _("This address takes photos only.")),))
-    order = Order(
-        mode=mode,
-        photo=photo,
-        prompt=fields.prompt.strip(),
-        style=style or fields.style,
-        width=fields.width,
-        height=fields.height,
-        seed=fields.seed,
-        idempotency_key=_idempotency_key(),
-    )
     return _answer(tasks.submit(order, payer), payer)
 
 
@@ -117,6 +126,8 @@ def _photo(fields: OrderFields, payer: Payer) -> bytes | None:
     assert isinstance(fields, OrderJSON)
     if fields.image_base64:
         return uploads.from_base64(fields.image_base64)
+    if fields.upload_id:
+        return uploads.photo_of(fields.upload_id, payer)
     if fields.image_url:
         return pictures.photo_behind(fields.image_url, payer)
     return None

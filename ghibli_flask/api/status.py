@@ -11,7 +11,8 @@ from spectree import Response as Answers
 from ghibli_flask.api.pictures import picture_response
 from ghibli_flask.errors import NotFound
 from ghibli_flask.schemas import OlderProgress, PollQuery, Problem, TaskAnswer, failure_text, spec, task_answer
-from ghibli_flask.services import files, pictures, progress
+from ghibli_flask.security import holds_process_secret
+from ghibli_flask.services import files, pictures, processors, progress
 from ghibli_flask.task_states import TaskState
 from ghibli_flask.visitors import current_payer
 
@@ -29,7 +30,7 @@ NOT_IN_ETAG = {"elapsed_ms", "next_poll_ms"}
 def poll_task() -> Response:
     """Ask how an order is doing; `nextPollMs` says when to ask again."""
     asked: PollQuery = request.context.query  # type: ignore[attr-defined]
-    view = progress.view(asked.task_id)
+    view = _view(asked.task_id)
     answer = task_answer(view)
     response = jsonify(answer.model_dump(by_alias=True))
     response.set_etag(_etag(answer), weak=True)
@@ -45,7 +46,7 @@ def poll_task() -> Response:
 def check(task_id: str) -> Response:
     """What older front ends poll: the picture itself once it is done, before that its progress."""
     try:
-        view = progress.view(task_id)
+        view = _view(task_id)
         response = _older_answer(task_id, view)
     except NotFound:
         response = make_response(jsonify(status="not_found"), 404)
@@ -53,9 +54,16 @@ def check(task_id: str) -> Response:
     return response
 
 
+def _view(task_id: str) -> progress.TaskView:
+    """The task of this id; a holder of the process secret asks by the id that it handed over."""
+    handed_over = processors.view(task_id) if holds_process_secret() else None
+    return handed_over or progress.view(task_id)
+
+
 def _older_answer(task_id: str, view: progress.TaskView) -> Response:
     if view.state is TaskState.COMPLETED:
-        file = pictures.result_file(task_id, current_payer())
+        handed_over = processors.result_file(task_id) if holds_process_secret() else None
+        file = handed_over or pictures.result_file(task_id, current_payer())
         return picture_response(files.read(file), file.key)
     if view.state.is_terminal:
         error = failure_text(view) or view.state.value

@@ -3,6 +3,8 @@
 from ghibli_flask.images.ai_mark import DigitalSourceType as DigitalSourceType
 from ghibli_flask.images.ai_mark import mark as mark
 from ghibli_flask.images.ai_mark import read_mark as read_mark
+from ghibli_flask.images.cards import main_colour as main_colour
+from ghibli_flask.images.cards import share_card as share_card
 from ghibli_flask.images.decode import size_of as size_of
 from ghibli_flask.images.normalise import normalise as normalise
 from ghibli_flask.images.picture import Picture as Picture

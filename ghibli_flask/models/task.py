@@ -21,12 +21,18 @@ class ImageTask(Base):
     __table_args__ = (
         CheckConstraint(f"status IN ({_STATES})", name="status"),
         CheckConstraint("progress >= 0 AND progress <= 100", name="progress"),
-        Index("ix_image_tasks_owner_id", "owner", "id"),
+        # An owner's history, page by page: every filter is answered from this index, and only a page's rows are read.
+        Index("ix_image_tasks_history", "owner", "id", "outcome", "mode", "style", "is_shared", "deleted_at"),
         Index("ix_image_tasks_payer_created_at", "payer", "created_at"),
         Index("ix_image_tasks_payer_idempotency_key", "payer", "idempotency_key"),
         # The sweep walks only the live rows: by state and deadline, by state and heartbeat.
         Index("ix_image_tasks_status_deadline_at", "status", "deadline_at"),
         Index("ix_image_tasks_status_heartbeat_at", "status", "heartbeat_at"),
+        # The retention walks only what has a day to go.
+        Index("ix_image_tasks_expires_at", "expires_at"),
+        Index("ix_image_tasks_source_expires_at", "source_expires_at"),
+        # The sweep walks only the painted tasks that still wait to be put into the gallery.
+        Index("ix_image_tasks_wants_gallery_outcome", "wants_gallery", "outcome"),
     )
 
     id: Mapped[int] = mapped_column(row_id(), primary_key=True, autoincrement=True)
@@ -60,6 +66,14 @@ class ImageTask(Base):
     result_store: Mapped[str | None] = mapped_column(ascii_id(16))
     result_key: Mapped[str | None] = mapped_column(ascii_id(160))
 
+    result_width: Mapped[int | None] = mapped_column(Integer)
+    result_height: Mapped[int | None] = mapped_column(Integer)
+    thumbnail_store: Mapped[str | None] = mapped_column(ascii_id(16))
+    thumbnail_key: Mapped[str | None] = mapped_column(ascii_id(160))
+
+    is_shared: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    wants_gallery: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+
     charged: Mapped[int] = mapped_column(Integer, default=0)
     refunded: Mapped[int] = mapped_column(Integer, default=0)
     address_subject: Mapped[str | None] = mapped_column(ascii_id(64))
@@ -74,8 +88,15 @@ class ImageTask(Base):
     deadline_at: Mapped[datetime] = mapped_column(UTCDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    source_expires_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
     @property
     def state(self) -> TaskState:
         """The state as its enum."""
         return TaskState(self.status)
+
+    @property
+    def known_as(self) -> str:
+        """The id in ledger keys and in Redis: the caller's own for a task that came from outside, else ours."""
+        return self.alias or self.public_id

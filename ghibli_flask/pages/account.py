@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, send_file, url_for
-from flask_babel import gettext
+from flask_babel import format_date, gettext, ngettext
 from werkzeug.wrappers import Response as AnyResponse
 
 from ghibli_flask.errors import AppError, FieldError, InvalidFields, NotFound, _
 from ghibli_flask.extensions import runtime
 from ghibli_flask.i18n import LOCALES
 from ghibli_flask.services import accounts, credits, erasure, exports, sessions
+from ghibli_flask.services.files import Leftover
 from ghibli_flask.services.payers import Member
 from ghibli_flask.services.sessions import SignedIn
 from ghibli_flask.visitors import current_guest, end_session, require_fresh_user, require_user
@@ -125,12 +126,26 @@ def delete() -> AnyResponse:
             accounts.check_password(found, request.form.get("password", ""), "password")
         else:
             require_fresh_user()
-        erasure.erase(Member(who.user_id, current_guest()))
+        leftovers = erasure.erase(Member(who.user_id, current_guest()))
     except InvalidFields as error:
         return _delete_page(who, error)
     end_session()
     flash(gettext("Your account and everything in it is deleted. Thank you for having been here."))
+    if leftovers:
+        flash(_words_on(leftovers))
     return redirect(url_for("visitor.home"), code=303)
+
+
+def _words_on(leftovers: list[Leftover]) -> str:
+    """What could not be deleted at once, and until when it stays."""
+    last = max(leftover.expires_at for leftover in leftovers)
+    words: str = ngettext(
+        "One of your pictures lies with ImgBB, which cannot delete on request. It goes by itself by %(date)s.",
+        "%(num)s of your pictures lie with ImgBB, which cannot delete on request. They go by themselves by %(date)s.",
+        len(leftovers),
+        date=format_date(last, gettext("d MMMM yyyy")),
+    )
+    return words
 
 
 def _account_page(who: SignedIn, error: AppError | None = None) -> AnyResponse:
@@ -187,6 +202,6 @@ def _entry_of(line: credits.Line) -> dict[str, Any]:
         "amount": entry.amount,
         "kind": entry.kind,
         "reason": entry.reason,
-        "task_url": url_for("visitor.task", task_id=entry.task_id) if line.has_picture else None,
+        "task_url": url_for("visitor.task", task_id=line.picture) if line.has_picture else None,
         "created_at": entry.created_at,
     }

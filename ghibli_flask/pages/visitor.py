@@ -6,19 +6,21 @@ from typing import Any
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from flask_babel import get_locale, gettext
+from flask_limiter import RateLimitExceeded
 from flask_wtf.csrf import generate_csrf
 from werkzeug.wrappers import Response as AnyResponse
 
 from ghibli_flask.engine_catalogue import Mode
-from ghibli_flask.errors import AppError, FieldError, InvalidFields, _
+from ghibli_flask.errors import AppError, TooManyRequests
 from ghibli_flask.extensions import runtime
 from ghibli_flask.i18n import waiting_messages
-from ghibli_flask.schemas import spec, style_answers, task_answer
+from ghibli_flask.models.task import ImageTask
+from ghibli_flask.pages import order_form
+from ghibli_flask.schemas import failure_reason, spec, style_answers, task_answer, wish_answer
 from ghibli_flask.security import orders_limit
-from ghibli_flask.services import allowances, credits, progress, tasks, uploads
-from ghibli_flask.services.orders import Order
-from ghibli_flask.styles import DEFAULT_STYLE, STYLES
-from ghibli_flask.task_states import TaskState
+from ghibli_flask.services import allowances, credits, flags, payers, pictures, progress, sharing, tasks, wishes
+from ghibli_flask.styles import STYLES
+from ghibli_flask.task_states import Outcome, TaskState
 from ghibli_flask.visitors import current_guest, current_payer, greet, signed_in
 
 visitor = Blueprint("visitor", __name__)
@@ -66,13 +68,16 @@ def home() -> str:
 def paint() -> AnyResponse:
     """The form without JavaScript: 303 to the task, or the form again with what was wrong."""
     try:
-        submission = tasks.submit(_order_of_form(), current_payer())
+        submission = tasks.submit(order_form.order(), current_payer())
     except AppError as error:
-        response = make_response(_home(error), error.status)
-        if error.retry_after is not None:
-            response.headers["Retry-After"] = str(error.retry_after)
-        return response
+        return _form_again(error)
     return redirect(url_for("visitor.task", task_id=submission.task.public_id), code=303)
+
+
+@visitor.errorhandler(RateLimitExceeded)
+def slow_down(_error: RateLimitExceeded) -> AnyResponse:
+    """Too many orders in a minute: the form again, so that what was typed is not lost."""
+    return _form_again(TooManyRequests(retry_after=60))
 
 
 @visitor.get("/tasks/<task_id>")
@@ -83,6 +88,7 @@ def task(task_id: str) -> str:
     view = progress.view(task_id)
     mine = tasks.is_owner(row, payer)
     has_photo = row.owner is not None and mine and row.source_key is not None
+    from_words = row.mode == Mode.TEXT_TO_IMAGE
     style = STYLES.get(row.style)
     return render_template(
         "task.html",
@@ -91,9 +97,17 @@ def task(task_id: str) -> str:
         is_owner=mine,
         style_name=gettext(style.name) if style else "",
         style_key=row.style,
+        from_words=from_words,
+        prompt=row.prompt if mine else "",
+        reason=failure_reason(view),
+        paid_by_account=row.payer.startswith(payers.USER),
+        may_repeat=mine and (from_words or row.source_key is not None),
         original_url=url_for("pictures.image_original", task_id=task_id) if has_photo else None,
         download_url=url_for("pictures.image", task_id=task_id, download=1),
         attempt_note=_attempt_note(view),
+        sharing=_sharing(row) if mine and row.outcome == Outcome.PAINTED else None,
+        leftover=pictures.leftover_of(row) if mine else None,
+        **_wish(row, mine),
         cancel_is_free=row.started_at is None or tasks.cancel_is_free(row.payer),
     )
 
@@ -111,35 +125,71 @@ def openapi() -> dict[str, Any]:
 
 
 def _home(error: AppError | None = None) -> str:
-    settings, who = runtime().settings, signed_in()
-    shown = None
-    if error:
-        message = error.fields[0].message if error.fields else error.detail
-        text = gettext(message)
-        shown = {"title": gettext(error.title), "detail": text % error.params if error.params else text}
+    settings, who, switched = runtime().settings, signed_in(), flags.current()
+    closed = order_form.closed(switched)
+    form = order_form.typed(switched.modes)
+    photo = request.files.get("image")
     return render_template(
         "home.html",
         styles=style_answers(),
         tries=None if who else allowances.tries_of(current_guest()),
         balance=credits.balance_of(who.user_id) if who else None,
         limits={"max_upload_mb": settings.max_upload_mb, "accept": ACCEPTED_TYPES},
-        error=shown,
-        form={"style": request.form.get("style", DEFAULT_STYLE), "prompt": request.form.get("prompt", "")},
+        modes=switched.modes,
+        painter_reads_words=not (settings.uses_bundled_space and switched.engines[:1] == ("gradio",)),
+        gallery_needs_approval=switched.gallery_needs_approval,
+        sizes={"photo_size": order_form.PHOTO_SIZES, "words_size": order_form.WORDS_SIZES},
+        closed=_in_words(closed) if closed else None,
+        error=_in_words(error) if error and not closed else None,
+        photo_was_sent=bool(photo and photo.filename),
+        form=form,
+        shows_more=any(form[name] for name in order_form.SELDOM),
     )
 
 
-def _order_of_form() -> Order:
-    upload = request.files.get("image")
-    photo = uploads.within_limit(upload.read()) if upload and upload.filename else None
-    if photo is None:
-        raise InvalidFields(fields=(FieldError("image", _("Please choose a photo.")),))
-    return Order(mode=Mode.IMAGE_TO_IMAGE, photo=photo, style=request.form.get("style", DEFAULT_STYLE))
+def _form_again(error: AppError) -> Response:
+    response = make_response(_home(error), error.status)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def _in_words(error: AppError) -> dict[str, str | None]:
+    """A refusal as the page shows it: title, sentence, and the field that it is about."""
+    text = gettext(error.fields[0].message if error.fields else error.detail)
+    return {
+        "title": gettext(error.title),
+        "detail": text % error.params if error.params else text,
+        "field": error.fields[0].field if error.fields else None,
+    }
+
+
+def _sharing(row: ImageTask) -> dict[str, Any]:
+    """What the owner's panel for sharing needs."""
+    share = sharing.of_task(row)
+    return {
+        "share": share,
+        "url": share and runtime().settings.public_url + url_for("share_pages.share", share_id=share.public_id),
+        "from_photograph": row.source_key is not None,
+        "has_prompt": bool(row.prompt),
+    }
+
+
+def _wish(row: ImageTask, mine: bool) -> dict[str, Any]:
+    """What became of "paint it when the painter is back", or whether that can be wished."""
+    if not mine or row.owner is None or not wishes.may_be_wished(row):
+        return {"wish": None, "may_wish": False}
+    wish = wishes.view_of(row)
+    has_photo = row.source_key is not None or row.mode == Mode.TEXT_TO_IMAGE
+    return {"wish": wish_answer(wish).model_dump(by_alias=True) if wish else None, "may_wish": has_photo}
 
 
 def _attempt_note(view: progress.TaskView) -> str | None:
     """A second attempt is told in words, because its progress starts again."""
     if view.state is TaskState.PROCESSING and view.attempt > 1:
         return str(gettext("The first attempt was interrupted. This is a new one; nothing is lost."))
+    if view.state is TaskState.QUEUED and view.attempt > 0:
+        return str(gettext("The painting was interrupted. Your picture waits for the next brush; nothing is lost."))
     return None
 
 

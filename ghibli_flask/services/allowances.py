@@ -9,18 +9,22 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Integer, bindparam, case, insert, select, update
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Session
 
 from ghibli_flask.clock import start_of_next_day
 from ghibli_flask.database import changed, reading
-from ghibli_flask.errors import SignInRequired
+from ghibli_flask.errors import SignInRequired, SiteLimit
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models.allowance import Allowance
+
+SITE = "site"
+"""The subject under which a day's orders of the whole site are counted; every other subject is a hash."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,23 @@ def take(session: Session, guest: Guest, day: date) -> None:
             raise SignInRequired
 
 
+def take_for_site(session: Session, limit: int, day: date) -> None:
+    """Count an order of the whole site; raises SiteLimit when the day's orders are used up.
+
+    Called last in the order's transaction: every order of the day waits for this one row.
+    """
+    _make_row(session, SITE, day)
+    taken = changed(
+        session,
+        update(Allowance)
+        .where(Allowance.subject == SITE, Allowance.day == day, Allowance.used < limit)
+        .values(used=Allowance.used + 1),
+    )
+    if not taken:
+        tomorrow = start_of_next_day(runtime().clock.now())
+        raise SiteLimit(retry_after=max(1, round((tomorrow - runtime().clock.now()).total_seconds())))
+
+
 def give_back(session: Session, subjects: tuple[str, ...], day: date) -> None:
     """Return one try to each of these subjects' counts of the day on which it was taken."""
     for subject in subjects:
@@ -107,6 +128,29 @@ def give_back(session: Session, subjects: tuple[str, ...], day: date) -> None:
             .where(Allowance.subject == subject, Allowance.day == day, Allowance.used > 0)
             .values(used=Allowance.used - 1)
         )
+
+
+def lock_many(session: Session, counts: Collection[tuple[str, date]]) -> None:
+    """Lock the counts, as (subject, day), that refunds will change; always in the same order."""
+    for day in sorted({day for _subject, day in counts}):
+        subjects = [subject for subject, counted_on in counts if counted_on == day]
+        session.execute(
+            select(Allowance.used)
+            .where(Allowance.subject.in_(subjects), Allowance.day == day)
+            .order_by(Allowance.subject)
+            .with_for_update()
+        )
+
+
+def give_back_many(session: Session, counts: Mapping[tuple[str, date], int]) -> None:
+    """Return so many tries to each count, as (subject, day); none goes below zero."""
+    number = bindparam("number", type_=Integer)
+    left = case((Allowance.used > number, Allowance.used - number), else_=0)
+    one = update(Allowance).where(Allowance.subject == bindparam("of_subject"), Allowance.day == bindparam("on_day"))
+    rows = [{"of_subject": subject, "on_day": day, "number": tries} for (subject, day), tries in counts.items()]
+    if rows:
+        # On the connection, because a session takes many rows for updates by primary key.
+        session.connection().execute(one.values(used=left), rows)
 
 
 def subjects_of(payer: str, address_subject: str | None) -> tuple[str, ...]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import uuid
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -39,10 +41,15 @@ class Balance:
 
 @dataclass(frozen=True)
 class Line:
-    """One entry of a statement, and whether its picture is still there to be looked at."""
+    """One entry of a statement, and our own id of its task when the picture is still there to be looked at."""
 
     entry: CreditEntry
-    has_picture: bool
+    picture: str | None
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether there is something to look at."""
+        return self.picture is not None
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,16 @@ def charge(session: Session, user_id: str, task_id: str) -> None:
     _enter(session, user_id, -PICTURE_COSTS, "charge", charge_key(task_id), task_id)
 
 
+def has_charged(session: Session, user_id: str, task_id: str) -> bool:
+    """Whether this task's charge stands already; raises Conflict when it is another user's or was given back."""
+    charged = _entry(session, charge_key(task_id))
+    if charged is None:
+        return False
+    if charged.user_id != user_id or _entry(session, refund_key(task_id)):
+        raise Conflict
+    return True
+
+
 def refund(session: Session, user_id: str, task_id: str) -> bool:
     """Give back exactly what this task was charged, once; False when there is nothing to give back."""
     charged = _entry(session, charge_key(task_id))
@@ -116,6 +133,36 @@ def refund(session: Session, user_id: str, task_id: str) -> bool:
     _enter(session, user_id, -charged.amount, "refund", refund_key(task_id), task_id)
     _move(session, user_id, -charged.amount)
     return True
+
+
+def lock_many(session: Session, user_ids: Collection[str]) -> None:
+    """Lock these balances in the order of their ids, and give the month's credits where they are due."""
+    if user_ids:
+        for user in session.scalars(select(User).where(User.id.in_(user_ids)).order_by(User.id).with_for_update()):
+            grant_month(session, user)
+
+
+def refund_many(session: Session, charges: Sequence[tuple[str, str]]) -> None:
+    """Give back what these tasks were charged, as (user, task), each once; what was given back already is left out."""
+    if not charges:
+        return
+    keys = [key for _user, task_id in charges for key in (charge_key(task_id), refund_key(task_id))]
+    entries = {
+        entry.business_key: entry
+        for entry in session.scalars(select(CreditEntry).where(CreditEntry.business_key.in_(keys)))
+    }
+    now, rows, sums = runtime().clock.now(), [], Counter[str]()
+    for user_id, task_id in charges:
+        charged = entries.get(charge_key(task_id))
+        if charged is None or charged.user_id != user_id or refund_key(task_id) in entries:
+            continue
+        row = {"user_id": user_id, "amount": -charged.amount, "kind": "refund", "task_id": task_id, "created_at": now}
+        rows.append({**row, "business_key": refund_key(task_id)})
+        sums[user_id] -= charged.amount
+    if rows:
+        session.execute(insert(CreditEntry), rows)
+    for user_id, amount in sums.items():
+        _move(session, user_id, amount)
 
 
 def adjust(
@@ -193,12 +240,14 @@ def lines(user_id: str, before: int | None = None, limit: int = PAGE) -> list[Li
     """A user's statement as `statement` gives it, with a word on which pictures are still there."""
     entries = statement(user_id, before, limit)
     named = [entry.task_id for entry in entries if entry.task_id]
-    mine = select(ImageTask.public_id).where(
-        ImageTask.public_id.in_(named), ImageTask.owner == f"user:{user_id}", ImageTask.deleted_at.is_(None)
+    mine = select(ImageTask).where(
+        or_(ImageTask.public_id.in_(named), ImageTask.alias.in_(named)),
+        ImageTask.owner == f"user:{user_id}",
+        ImageTask.deleted_at.is_(None),
     )
     with reading() as session:
-        present = set(session.scalars(mine)) if named else set()
-    return [Line(entry, entry.task_id in present) for entry in entries]
+        present = {task.known_as: task.public_id for task in session.scalars(mine)} if named else {}
+    return [Line(entry, present.get(entry.task_id or "")) for entry in entries]
 
 
 def statement(user_id: str, before: int | None = None, limit: int = PAGE) -> list[CreditEntry]:

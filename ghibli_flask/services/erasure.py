@@ -22,8 +22,10 @@ from ghibli_flask.errors import Blocked, NotFound
 from ghibli_flask.models.audit import AuditEntry
 from ghibli_flask.models.export import Export
 from ghibli_flask.models.task import ImageTask
+from ghibli_flask.models.upload import Upload
 from ghibli_flask.models.user import User, UserProfile
-from ghibli_flask.services import accounts, credits, exports, sessions, tasks
+from ghibli_flask.services import accounts, credits, exports, pictures, retention, sessions, tasks
+from ghibli_flask.services.files import Leftover
 from ghibli_flask.services.payers import Member
 
 log = logging.getLogger(__name__)
@@ -31,8 +33,8 @@ log = logging.getLogger(__name__)
 BATCH = 100
 
 
-def erase(member: Member) -> None:
-    """Delete the account of this user, who has just proved to be its owner.
+def erase(member: Member) -> list[Leftover]:
+    """Delete the account of this user, who has just proved to be its owner; tells what stays until it expires.
 
     Raises NotFound when there is none any more, and Blocked for a blocked account, which would come back unblocked:
     its owner asks the operator instead.
@@ -40,23 +42,27 @@ def erase(member: Member) -> None:
     if accounts.find(member.user_id).profile.blocked_at:
         raise Blocked
     stranger = f"erased-{secrets.token_hex(16)}"
-    _remove_orders(member)
+    leftovers = _remove_orders(member)
     while not transaction(partial(_drop_account, member.user_id, stranger)):
-        _remove_orders(member)
+        leftovers += _remove_orders(member)
     log.info("An account was deleted; its entries stand under %s.", stranger)
+    return leftovers
 
 
-def _remove_orders(member: Member) -> None:
-    """Cancel what is live, and let go of every picture and of the export."""
+def _remove_orders(member: Member) -> list[Leftover]:
+    """Cancel what is live, and let go of every picture and of the export; tells what stays until it expires."""
     exports.drop(member.user_id)
+    leftovers: list[Leftover] = []
     while batch := _orders_of(member.user_id):
-        for public_id in batch:
+        for task in batch:
+            leftovers += filter(None, [pictures.leftover_of(task)])
             with suppress(NotFound):  # Deleted from another page meanwhile.
-                tasks.remove(public_id, member)
+                tasks.remove(task.public_id, member)
+    return leftovers
 
 
-def _orders_of(user_id: str) -> list[str]:
-    mine = select(ImageTask.public_id).where(_belongs_to(user_id), ImageTask.deleted_at.is_(None))
+def _orders_of(user_id: str) -> list[ImageTask]:
+    mine = select(ImageTask).where(_belongs_to(user_id), ImageTask.deleted_at.is_(None))
     with reading() as session:
         return list(session.scalars(mine.order_by(ImageTask.id).limit(BATCH)))
 
@@ -69,6 +75,7 @@ def _drop_account(user_id: str, stranger: str, session: Session) -> bool:
     live_order = select(ImageTask.id).where(_belongs_to(user_id), ImageTask.deleted_at.is_(None)).limit(1)
     if session.scalar(live_order) is not None or session.get(Export, user_id) is not None:
         return False
+    retention.drop_uploads(session, or_(Upload.owner == f"user:{user_id}", Upload.payer == f"user:{user_id}"))
     credits.make_anonymous(session, user, session.get_one(UserProfile, user_id).email_key, stranger)
     for statement in _anonymous_rows(user_id, stranger):
         session.execute(statement.execution_options(synchronize_session=False))

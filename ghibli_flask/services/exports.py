@@ -26,7 +26,9 @@ from ghibli_flask.errors import NotFound, Unavailable
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models.credit import CreditEntry
 from ghibli_flask.models.export import Export
+from ghibli_flask.models.share import Share
 from ghibli_flask.models.task import ImageTask
+from ghibli_flask.models.upload import Upload
 from ghibli_flask.models.user import User
 from ghibli_flask.services import accounts, files, sessions
 from ghibli_flask.storage import StoredFile
@@ -216,12 +218,12 @@ def _write(export: Export, part: int, batch: list[ImageTask], is_last: bool) -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     # A later part never makes the file anew: if it is gone, this export is gone.
     with path.open("x+b" if part == 0 else "r+b") as raw, zipfile.ZipFile(raw, "a") as archive:
-        for task in batch:
-            for name, file in _pictures(task).items():
-                try:
-                    archive.writestr(name, files.read(file))
-                except NotFound:
-                    log.warning("the file %s of task %s is missing from an export", file.key, task.public_id)
+        found = [pair for task in batch for pair in _pictures(task).items()]
+        for name, file in [*found, *(_uploads(export.user_id).items() if is_last else ())]:
+            try:
+                archive.writestr(name, files.read(file))
+            except NotFound:
+                log.warning("the file %s is missing from an export, as %s", file.key, name)
         if is_last:
             facts = json.dumps(_facts(export.user_id), indent=2, ensure_ascii=False, default=_as_text)
             archive.writestr("account.json", facts, zipfile.ZIP_DEFLATED)
@@ -240,12 +242,27 @@ def _pictures(task: ImageTask) -> dict[str, StoredFile]:
     return found
 
 
+def _uploads(user_id: str) -> dict[str, StoredFile]:
+    """The photographs that wait for their order, under their names in the zip; fifty at most, and for a day."""
+    with reading() as session:
+        mine = session.scalars(select(Upload).where(Upload.owner == f"user:{user_id}").order_by(Upload.id)).all()
+    return {
+        f"uploads/{one.created_at:%Y-%m-%d}-{one.public_id}{PurePosixPath(one.key).suffix}": StoredFile(
+            one.store, one.key
+        )
+        for one in mine
+    }
+
+
 def _facts(user_id: str) -> dict[str, Any]:
     """All that is kept about a user but the pictures; no hash and no secret."""
     account = accounts.find(user_id)
     user, profile = account.user, account.profile
     with reading() as session:
         tasks = session.scalars(select(ImageTask).where(*_is_of(user_id)).order_by(ImageTask.id)).all()
+        shares = session.scalars(
+            select(Share).join(ImageTask, ImageTask.id == Share.task_id).where(*_is_of(user_id)).order_by(Share.id)
+        ).all()
         entries = session.scalars(
             select(CreditEntry).where(CreditEntry.user_id == user_id).order_by(CreditEntry.id)
         ).all()
@@ -262,6 +279,11 @@ def _facts(user_id: str) -> dict[str, Any]:
             | {"files": list(_pictures(task))}
             for task in tasks
         ],
+        "shares": [
+            _chosen(share, "public_id in_gallery show_prompt show_original created_at listed_at hidden_at revoked_at")
+            for share in shares
+        ],
+        "uploads": list(_uploads(user_id)),
         "credit_entries": [_chosen(entry, "amount kind reason task_id created_at") for entry in entries],
         "sessions": [
             _chosen(kept, "user_agent created_at last_seen_at expires_at") for kept in sessions.of_user(user_id)

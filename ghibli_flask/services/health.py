@@ -15,8 +15,9 @@ from ghibli_flask.database import reading, transaction
 from ghibli_flask.errors import Unavailable
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models.health import HealthCheck
+from ghibli_flask.services import files
 from ghibli_flask.services.progress import sweep_period
-from ghibli_flask.storage import StoredFile, StoreError, stores
+from ghibli_flask.storage import stores
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,15 @@ def checks() -> dict[str, bool]:
     return results
 
 
+def storage_details() -> dict[str, Any]:
+    """For the operator: where new files go, which stores rest until when, and how many files went elsewhere."""
+    return {
+        "order": list(stores().order),
+        "resting": {name: until.isoformat() for name, until in stores().resting.items()},
+        "fallbacks": files.fallbacks(),
+    }
+
+
 def _database_answers() -> bool:
     try:
         with reading() as session:
@@ -76,13 +86,8 @@ def _database_answers() -> bool:
 
 
 def _storage_answers() -> bool:
-    """Whether the first store can be asked at all; asking for a file that cannot exist writes nothing."""
-    try:
-        stores().delete(StoredFile(stores().first, "health/none"))
-    except StoreError as error:
-        log.warning("The store does not answer: %s", error)
-        return False
-    return True
+    """Whether a store answers that takes photographs; asking writes nothing."""
+    return stores().can_take("sources")
 
 
 def _redis_answers() -> bool:

@@ -15,7 +15,10 @@ LARGEST_SEED = 2**31 - 1
 
 @dataclass(frozen=True)
 class Order:
-    """What a visitor wants painted. `photo` holds the uploaded bytes as they came, not yet proven to be a picture."""
+    """What a visitor wants painted. `photo` holds the uploaded bytes as they came, not yet proven to be a picture.
+
+    `alias` is the caller's own id of an order that came by /process; such an order is repeated by its id alone.
+    """
 
     mode: Mode
     photo: bytes | None
@@ -26,6 +29,9 @@ class Order:
     seed: int | None = None
     idempotency_key: str | None = None
     retry_of: int | None = None
+    alias: str | None = None
+    wants_gallery: bool = False
+    wish: int | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -36,9 +42,9 @@ class Order:
 
     @property
     def key_hash(self) -> str | None:
-        """How an Idempotency-Key is kept."""
-        key = self.idempotency_key
-        return hashlib.sha256(f"client:{key}".encode()).hexdigest() if key else None
+        """How an Idempotency-Key is kept; a wish has one of its own, so that it is kept once."""
+        key = f"client:{self.idempotency_key}" if self.idempotency_key else f"wish:{self.wish}" if self.wish else None
+        return hashlib.sha256(key.encode()).hexdigest() if key else None
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,20 @@ changes, also when a guest signs in.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from sqlalchemy.orm import Session
 
+from ghibli_flask.extensions import runtime
 from ghibli_flask.models.task import ImageTask
 from ghibli_flask.services import allowances, credits
 from ghibli_flask.services.allowances import Guest
 
 USER = "user:"
+GUEST = "guest:"
 
 
 @dataclass(frozen=True)
@@ -37,23 +41,53 @@ class Member:
         return USER + self.user_id
 
 
-Payer = Guest | Member
+@dataclass(frozen=True)
+class Outside:
+    """A program that orders by /process and names no user: it owns nothing and pays nothing."""
+
+    owner: None = None
+    payer: str = "processor"
+
+
+Payer = Guest | Member | Outside
+
+
+def owns(payer: Payer, task: ImageTask) -> bool:
+    """Whether this payer may cancel, repeat, share and delete the task; one without owner opens to who holds its id."""
+    return task.owner is None or task.owner == payer.owner
+
+
+def kept_for(owner: str | None) -> timedelta:
+    """How long a finished picture of this owner is kept unless it is shared."""
+    settings = runtime().settings
+    is_users = owner is not None and owner.startswith(USER)
+    return timedelta(days=settings.result_ttl_days if is_users else settings.guest_result_ttl_days)
 
 
 def lock(session: Session, payer: Payer, day: date) -> None:
     """Lock the payer for the rest of the transaction: two orders of one payer decide one after the other."""
     if isinstance(payer, Member):
         credits.lock(session, payer.user_id)
-    else:
+    elif isinstance(payer, Guest):
         allowances.lock(session, payer, day)
 
 
-def charge(session: Session, payer: Payer, task_id: str, day: date) -> None:
-    """Take the price of a picture; raises NoCredits from a user and SignInRequired from a guest."""
+def charge(session: Session, payer: Payer, task: ImageTask) -> None:
+    """Take the price of a picture; raises NoCredits from a user and SignInRequired from a guest.
+
+    A program may have posted the charge of its own task before: then that is the charge (raises Conflict when it
+    was another user's, or was given back).
+    """
     if isinstance(payer, Member):
-        credits.charge(session, payer.user_id, task_id)
-    else:
-        allowances.take(session, payer, day)
+        if task.alias is None or not credits.has_charged(session, payer.user_id, task.alias):
+            credits.charge(session, payer.user_id, task.known_as)
+    elif isinstance(payer, Guest):
+        allowances.take(session, payer, task.paid_on)
+
+
+def price(payer: Payer) -> int:
+    """What one picture costs this payer, in pictures: 1, or 0 for a program that orders for nobody."""
+    return 0 if isinstance(payer, Outside) else 1
 
 
 def lock_of_task(session: Session, task: ImageTask) -> None:
@@ -65,22 +99,51 @@ def lock_of_task(session: Session, task: ImageTask) -> None:
         allowances.lock_subjects(session, subjects, task.paid_on)
 
 
+def lock_of_tasks(session: Session, tasks: Sequence[ImageTask]) -> None:
+    """Lock whoever paid for these tasks: users, then browsers, then addresses, as an order of one payer does."""
+    credits.lock_many(session, {task.payer.removeprefix(USER) for task in tasks if task.payer.startswith(USER)})
+    guests = [task for task in tasks if not task.payer.startswith(USER)]
+    for is_address in (False, True):
+        counts = {
+            (subject, task.paid_on)
+            for task in guests
+            for subject in allowances.subjects_of(task.payer, task.address_subject)
+            if (subject == task.address_subject) is is_address
+        }
+        allowances.lock_many(session, counts)
+
+
+def refund_tasks(session: Session, tasks: Sequence[ImageTask]) -> None:
+    """Give the prices of these tasks back to whoever paid for them."""
+    users = [(task.payer.removeprefix(USER), task.known_as) for task in tasks if task.payer.startswith(USER)]
+    credits.refund_many(session, users)
+    guests = [task for task in tasks if not task.payer.startswith(USER)]
+    counts = Counter(
+        (subject, task.paid_on)
+        for task in guests
+        for subject in allowances.subjects_of(task.payer, task.address_subject)
+    )
+    allowances.give_back_many(session, counts)
+
+
 def refund(session: Session, task: ImageTask) -> None:
     """Give the price of a task back to whoever paid for it."""
     if task.payer.startswith(USER):
-        credits.refund(session, task.payer.removeprefix(USER), task.public_id)
+        credits.refund(session, task.payer.removeprefix(USER), task.known_as)
     else:
         subjects = allowances.subjects_of(task.payer, task.address_subject)
         allowances.give_back(session, subjects, task.paid_on)
 
 
 def pictures_left(payer: Payer) -> int:
-    """How many pictures this payer can order now."""
+    """How many pictures this payer can order now; a program that pays nothing can always order one more."""
+    if isinstance(payer, Outside):
+        return 1
     if isinstance(payer, Member):
         return credits.balance_of(payer.user_id).credits // credits.PICTURE_COSTS
     return allowances.tries_of(payer).left
 
 
 def address_subject(payer: Payer) -> str | None:
-    """The address that was counted for this payer; a user's address is not counted."""
-    return None if isinstance(payer, Member) else payer.address
+    """The address that was counted for this payer; only a guest's address is counted."""
+    return payer.address if isinstance(payer, Guest) else None

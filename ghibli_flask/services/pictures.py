@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ghibli_flask.errors import Forbidden, NotFound
 from ghibli_flask.extensions import runtime
-from ghibli_flask.services import files, progress, tasks
+from ghibli_flask.models.task import ImageTask
+from ghibli_flask.services import files, progress, sharing, tasks, uploads
+from ghibli_flask.services.files import Leftover
 from ghibli_flask.services.payers import Payer
 from ghibli_flask.storage import StoredFile
 from ghibli_flask.task_states import Outcome
@@ -28,10 +30,24 @@ def source_file(public_id: str, payer: Payer) -> StoredFile:
     return tasks.source_of(task)
 
 
+def leftover_of(task: ImageTask) -> Leftover | None:
+    """What stays for a while when this task is deleted, because the store of its picture cannot delete."""
+    if task.result_store is None or task.result_key is None:
+        return None
+    return next(iter(files.leftovers_of([StoredFile(task.result_store, task.result_key)])), None)
+
+
 def photo_behind(address: str, payer: Payer) -> bytes:
-    """The bytes behind an address of one of the caller's own pictures, resolved without any fetch; else NotFound."""
+    """The bytes behind an address of one of the caller's own pictures, or of one in an open share.
+
+    Resolved without any fetch; raises NotFound for anything else.
+    """
     path = address.removeprefix(runtime().settings.public_url)
     parts = path.strip("/").split("/")
+    if path.startswith("/") and len(parts) == 3 and parts[0] == "share" and parts[2] in {"picture", "original"}:
+        return files.read(sharing.file_of(parts[1], "original" if parts[2] == "original" else "picture"))
+    if path.startswith("/") and len(parts) == 3 and parts[:2] == ["api", "upload"]:
+        return uploads.photo_of(parts[2], payer)
     if not path.startswith("/") or parts[:2] != ["api", "image"] or len(parts) not in {3, 4}:
         raise NotFound
     try:

@@ -5,21 +5,27 @@ Called by the front doors for every poll, and by the services that publish a new
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from crontab import CronTab
+from redis.exceptions import RedisError
 from sqlalchemy import select
 
 from ghibli_flask import queueing, status
 from ghibli_flask.clock import epoch_ms
 from ghibli_flask.database import reading
-from ghibli_flask.errors import NotFound
+from ghibli_flask.errors import AppError, NotFound
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models.task import ImageTask
+from ghibli_flask.services import files
 from ghibli_flask.status import LiveStatus
+from ghibli_flask.storage import StoredFile
 from ghibli_flask.task_states import Stage, TaskState
+
+log = logging.getLogger(__name__)
 
 SWEEP_GRACE = timedelta(seconds=120)
 NEAR_THE_END = 60
@@ -63,11 +69,18 @@ def view(public_id: str) -> TaskView:
     """What to tell about this task now; raises NotFound when it is unknown or deleted."""
     now = runtime().clock.now()
     live = status.read(public_id)
-    if live is None or not live.is_believed(now):
-        fresh = live_status(look_up(public_id), now)
-        status.publish(public_id, fresh)
-        live = _further(fresh, live)
+    if live is None or live.outside or not live.is_believed(now):
+        return view_as_known(look_up(public_id))
     return _view(public_id, live, now)
+
+
+def view_as_known(task: ImageTask) -> TaskView:
+    """What to tell about a row that was read: the live status where it is further on, and published again."""
+    now = runtime().clock.now()
+    live = status.read(task.known_as)
+    fresh = live_status(task, now)
+    status.publish(task.known_as, fresh)
+    return _view(task.public_id, _further(fresh, live), now)
 
 
 def view_of(task: ImageTask) -> TaskView:
@@ -78,7 +91,17 @@ def view_of(task: ImageTask) -> TaskView:
 
 def publish(task: ImageTask) -> None:
     """Put a row's state into the live status; an outage of Redis is no failure."""
-    status.publish(task.public_id, live_status(task, runtime().clock.now()))
+    status.publish(task.known_as, live_status(task, runtime().clock.now()))
+
+
+def hand_out(task: ImageTask) -> None:
+    """Lay the picture of a task that came from outside where its caller looks for it; Redis away is no failure."""
+    if task.alias is None or task.result_store is None or task.result_key is None:
+        return
+    try:
+        status.mailbox().put_picture(task.alias, files.read(StoredFile(task.result_store, task.result_key)))
+    except (AppError, RedisError) as error:
+        log.warning("The picture of task %s was not put into Redis: %s", task.public_id, error)
 
 
 def live_status(task: ImageTask, now: datetime) -> LiveStatus:
@@ -99,6 +122,7 @@ def live_status(task: ImageTask, now: datetime) -> LiveStatus:
         finished=epoch_ms(task.finished_at) if task.finished_at else None,
         refunded=bool(task.refunded),
         has_result=task.result_key is not None,
+        outside=task.alias is not None,
         note=task.note,
         code=task.error_code,
     )

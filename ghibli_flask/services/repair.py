@@ -1,34 +1,50 @@
 """The sweep: whatever died on the way is rung for again, queued again, or failed and given back.
 
-One idempotent function. rq-scheduler starts it every minute through `jobs.sweep`, and a person may start it at any
-time; a short lock in Redis keeps two of them from doing the same work, and the guards keep it right without one.
+One idempotent function. rq-scheduler starts it every minute through `jobs.sweep`, the watchdog every five from outside
+of all workers, and a person at any time (`flask tasks fix-stuck`). A short lock in Redis keeps two of them from doing
+the same work, and the guards keep it right without one. It needs the database alone.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
+from typing import Any
 
 from redis.exceptions import RedisError
-from sqlalchemy import ColumnElement, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from ghibli_flask import queueing
-from ghibli_flask.database import changed, reading, transaction
+from ghibli_flask.database import reading
+from ghibli_flask.errors import Unavailable
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models.task import ImageTask
-from ghibli_flask.services import credits, files, health, progress, runs, sessions, tasks
-from ghibli_flask.services.tasks import Ending
-from ghibli_flask.task_states import LIVE, Outcome, TaskState
+from ghibli_flask.services import (
+    alerts,
+    batches,
+    credits,
+    files,
+    health,
+    progress,
+    retention,
+    sessions,
+    sharing,
+    wishes,
+)
+from ghibli_flask.services.alerts import Cause
+from ghibli_flask.task_states import TaskState
 
 log = logging.getLogger(__name__)
 
-BATCH = 500
+MOST_A_SWEEP = 2000
+"""So many rows of each kind are taken up by one sweep; the next one goes on."""
+BATCH = 100
+"""So many rows move in one transaction: few enough that nobody waits long for their locks."""
 RING_AGAIN_AFTER = timedelta(seconds=30)
 SILENT_AFTER = timedelta(seconds=45)
 PAST_DEADLINE = timedelta(seconds=30)
@@ -36,41 +52,149 @@ TRUSTED_GAP = timedelta(seconds=90)
 LATE_BY = timedelta(seconds=30)
 LOCK_S = 55
 
+Mover = Callable[[Sequence[ImageTask]], Sequence[ImageTask]]
 
-@dataclass(frozen=True)
+
+@dataclass
 class SweepReport:
-    """What one sweep did, in counts; `skipped` when another one was running."""
+    """What one sweep did, or what a dry one would do, in counts."""
 
     failed: int = 0
     requeued: int = 0
     rung: int = 0
+    wishes_kept: int = 0
+    expired: int = 0
     files_deleted: int = 0
     skipped: bool = False
+    """Another sweep was running."""
+    has_more: bool = False
+    """More was stuck than one sweep takes up; the next one goes on."""
+    is_dry: bool = False
+    broken: list[str] = field(default_factory=list)
+    """What did not work, in a few words each; the log has the tracebacks."""
+
+    @property
+    def stuck(self) -> int:
+        """How many orders were stuck."""
+        return self.failed + self.requeued + self.rung
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The numbers by their names."""
+        return {name: value for name, value in vars(self).items() if type(value) is int}
 
     @property
     def line(self) -> str:
         """The summary line for logs and for a person."""
         if self.skipped:
             return "sweep: another sweep is running, nothing done"
-        counts = {name: count for name, count in asdict(self).items() if name != "skipped"}
-        return "sweep: " + ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())
+        counts = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in self.counts.items())
+        more = "; more is stuck" if self.has_more else ""
+        trouble = f"; did not work: {', '.join(self.broken)}" if self.broken else ""
+        return f"{'dry sweep, nothing done: ' if self.is_dry else 'sweep: '}{counts}{more}{trouble}"
 
 
-def sweep() -> SweepReport:
-    """Repair what is stuck, in bounded batches, and keep a record of the run. Needs only the database."""
-    with _alone() as alone:
-        if not alone:
-            return SweepReport(skipped=True)
-        now = runtime().clock.now()
-        failed = _fail_late(now)
-        requeued, given_up = _requeue_dead(now) if _heartbeats_count(now) else (0, 0)
-        rung = _ring_again(now)
-        sessions.drop_expired()
-        credits.drop_departures()
-        report = SweepReport(failed + given_up, requeued, rung, files.drain())
-        health.keep("sweep", ok=True, details=asdict(report))
-    log.info(report.line)
+def sweep(older_than: timedelta | None = None) -> SweepReport:
+    """Repair what is stuck, in bounded batches, and keep a record of the run. Needs only the database.
+
+    With `older_than` every unfinished order that was accepted longer ago counts as late, whatever its deadline says.
+    Raises Unavailable when the database is away.
+    """
+    try:
+        with _alone() as alone:
+            if not alone:
+                return SweepReport(skipped=True)
+            report = _sweep(runtime().clock.now(), older_than)
+            health.keep("sweep", ok=not report.broken, details={**report.counts, "broken": report.broken})
+    except Unavailable:
+        alerts.raise_alert(Cause.DATABASE_AWAY, "The sweep cannot reach the database.")
+        raise
+    except Exception as error:
+        alerts.raise_alert(Cause.FAILING_SWEEP, f"The sweep ended with {type(error).__name__}; see errors.log.")
+        raise
+    log.log(logging.ERROR if report.broken else logging.INFO, report.line)
+    if report.broken:
+        alerts.raise_alert(Cause.FAILING_SWEEP, f"The sweep runs, but not all of it works: {', '.join(report.broken)}.")
+    else:
+        alerts.mended(Cause.FAILING_SWEEP)
     return report
+
+
+def look(older_than: timedelta | None = None) -> SweepReport:
+    """What a sweep would do to the orders now; changes nothing. Raises Unavailable."""
+    now = runtime().clock.now()
+    late = _late(now, older_than)
+    ended = {task.id for task in late}
+    silent = [task for task in _silent(now) if task.id not in ended]
+    unheard = [task for task in _unheard(now) if task.id not in ended]
+    given_up = sum(task.deaths > 0 for task in silent)
+    return SweepReport(failed=len(late) + given_up, requeued=len(silent) - given_up, rung=len(unheard), is_dry=True)
+
+
+def _sweep(now: datetime, older_than: timedelta | None) -> SweepReport:
+    report = SweepReport()
+    # These three need the database alone: without it there is no sweep. What follows may lack a store, too.
+    with _part(report, "late orders", fatal=(Unavailable,)):
+        report.failed += _in_batches(_late(now, older_than), _fail_late, report)
+    with _part(report, "dead runs", fatal=(Unavailable,)):
+        silent = _silent(now)
+        report.has_more = report.has_more or len(silent) >= MOST_A_SWEEP
+        report.requeued += _in_batches([task for task in silent if not task.deaths], _queue_again, report)
+        report.failed += _in_batches([task for task in silent if task.deaths], _give_up, report)
+    with _part(report, "lost rings", fatal=(Unavailable,)):
+        report.rung += _in_batches(_unheard(now), _ring_again, report)
+    with _part(report, "sessions"):
+        sessions.drop_expired()
+    with _part(report, "departures"):
+        credits.drop_departures()
+    with _part(report, "pictures for the gallery"):
+        sharing.publish_wished()
+    with _part(report, "wishes"):
+        report.wishes_kept += wishes.keep_due()
+    with _part(report, "retention"):
+        report.expired += retention.expire()
+    with _part(report, "discarded files"):
+        report.files_deleted += files.drain()
+    return report
+
+
+@contextmanager
+def _part(report: SweepReport, name: str, fatal: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """One part of the sweep: when it fails the others still run, unless the failure is one that would fail them all."""
+    try:
+        yield
+    except fatal:
+        raise
+    except Exception:
+        log.exception("The sweep's part for %s failed", name)
+        report.broken.append(name)
+
+
+def _in_batches(stuck: Sequence[ImageTask], move: Mover, report: SweepReport) -> int:
+    """Move these tasks batch by batch; one that cannot be moved is left out, and keeps no other from moving."""
+    report.has_more = report.has_more or len(stuck) >= MOST_A_SWEEP
+    moved = 0
+    for begin in range(0, len(stuck), BATCH):
+        batch = stuck[begin : begin + BATCH]
+        try:
+            moved += len(move(batch))
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("A batch of %d tasks did not move and is tried one by one", len(batch))
+            moved += sum(_one(task, move, report) for task in batch)
+    return moved
+
+
+def _one(task: ImageTask, move: Mover, report: SweepReport) -> int:
+    try:
+        return len(move([task]))
+    except Unavailable:
+        raise
+    except Exception:
+        log.exception("task %s cannot be repaired", task.public_id)
+        report.broken.append(f"task {task.public_id}")
+        return 0
 
 
 @contextmanager
@@ -98,86 +222,89 @@ def _release(name: str, token: str) -> None:
         return  # It expires by itself.
 
 
-def _heartbeats_count(now: datetime) -> bool:
-    """Whether silence means death: not right after a gap in the sweeps, which tells of an outage of the database."""
+# --- What is stuck ---
+
+
+def _late(now: datetime, older_than: timedelta | None) -> list[ImageTask]:
+    """What is past its deadline, or older than a person allows."""
+    is_late = ImageTask.deadline_at < now - PAST_DEADLINE
+    if older_than is not None:
+        is_late = or_(is_late, ImageTask.created_at < now - older_than)
+    waiting = _stuck(TaskState.QUEUED, is_late, ImageTask.deadline_at)
+    return waiting + _stuck(TaskState.PROCESSING, is_late, ImageTask.deadline_at)
+
+
+def _silent(now: datetime) -> list[ImageTask]:
+    """Runs without a life sign. None right after a gap in the sweeps, which tells of an outage of the database."""
     last = health.last_finished("sweep")
     # With a SWEEP_CRON slower than a minute the usual gap is longer, and is no sign of an outage.
-    return last is not None and now - last <= max(TRUSTED_GAP, progress.sweep_period() + LATE_BY)
+    if last is None or now - last > max(TRUSTED_GAP, progress.sweep_period() + LATE_BY):
+        return []
+    is_silent = ImageTask.heartbeat_at < now - SILENT_AFTER
+    return _stuck(TaskState.PROCESSING, is_silent, ImageTask.heartbeat_at)
 
 
-def _fail_late(now: datetime) -> int:
-    """Fail and refund what is past its deadline."""
-    states = [state.value for state in LIVE]
-    late = _batch(ImageTask.status.in_(states), ImageTask.deadline_at < now - PAST_DEADLINE)
-    ended = 0
-    for task in late:
-        log.warning(
-            "task %s is past its deadline: status %s, stage %s, attempt %s, ring %s, last heartbeat %s",
-            task.public_id,
-            task.status,
-            task.stage,
-            task.attempt,
-            task.ring,
-            task.heartbeat_at,
-        )
-        done = tasks.end_from_outside(task, Ending(Outcome.FAILED, error_code="too_late"))
-        ended += done.state is TaskState.FAILED
-    return ended
-
-
-def _requeue_dead(now: datetime) -> tuple[int, int]:
-    """Queue a silent run again once; the second time it is failed and refunded. Gives both counts."""
-    silent = _batch(ImageTask.status == TaskState.PROCESSING.value, ImageTask.heartbeat_at < now - SILENT_AFTER)
-    requeued = given_up = 0
-    for task in silent:
-        if task.deaths > 0:
-            done = tasks.end_from_outside(task, Ending(Outcome.FAILED, error_code="interrupted"))
-            given_up += done.state is TaskState.FAILED
-        elif transaction(partial(_requeue, task)):
-            log.warning("task %s lost its worker in attempt %s and is queued again", task.public_id, task.attempt)
-            runs.announce(task.id)
-            requeued += 1
-    return requeued, given_up
-
-
-def _requeue(task: ImageTask, session: Session) -> bool:
-    moved = changed(
-        session,
-        update(ImageTask)
-        .where(
-            ImageTask.id == task.id,
-            ImageTask.status == TaskState.PROCESSING.value,
-            ImageTask.attempt == task.attempt,
-            ImageTask.heartbeat_at == task.heartbeat_at,
-        )
-        .values(**runs.requeued_values(task), deaths=task.deaths + 1),
-    )
-    return moved == 1
-
-
-def _ring_again(now: datetime) -> int:
-    """Ring for what has been queued for a while and whose ring Redis has lost."""
-    queued = _batch(ImageTask.status == TaskState.QUEUED.value, ImageTask.queued_at < now - RING_AGAIN_AFTER)
+def _unheard(now: datetime) -> list[ImageTask]:
+    """What has been queued for a while and whose ring Redis has lost; none while Redis is away."""
+    queued = _stuck(TaskState.QUEUED, ImageTask.queued_at < now - RING_AGAIN_AFTER, ImageTask.deadline_at)
     try:
         known = queueing.rings_in_redis([queueing.job_id(task.public_id, task.ring) for task in queued])
     except RedisError as error:
         log.warning("Redis is away, nothing can be rung for: %s", error)
-        return 0
-    lost = [task for task in queued if queueing.job_id(task.public_id, task.ring) not in known]
-    return sum(_ring_next(task) for task in lost)
+        return []
+    return [task for task in queued if queueing.job_id(task.public_id, task.ring) not in known]
 
 
-def _ring_next(task: ImageTask) -> bool:
-    same_ring = update(ImageTask).where(
-        ImageTask.id == task.id, ImageTask.status == TaskState.QUEUED.value, ImageTask.ring == task.ring
-    )
-    if not transaction(lambda session: changed(session, same_ring.values(ring=task.ring + 1))):
-        return False
-    log.info("task %s is rung for again, ring %s", task.public_id, task.ring + 1)
-    progress.publish(progress.look_up(task.public_id))
-    return tasks.ring(task.public_id, task.ring + 1)
-
-
-def _batch(*where: ColumnElement[bool]) -> list[ImageTask]:
+def _stuck(
+    state: TaskState, condition: ColumnElement[bool], oldest_first: InstrumentedAttribute[Any]
+) -> list[ImageTask]:
+    """The oldest such tasks, in the order of the index that finds them; a sort by id would walk all tasks there are."""
+    stuck = select(ImageTask).where(ImageTask.status == state.value, condition)
     with reading() as session:
-        return list(session.scalars(select(ImageTask).where(*where).order_by(ImageTask.id).limit(BATCH)))
+        return list(session.scalars(stuck.order_by(oldest_first).limit(MOST_A_SWEEP)))
+
+
+# --- What is done about it ---
+
+
+def _fail_late(late: Sequence[ImageTask]) -> Sequence[ImageTask]:
+    """Fail and refund what is past its deadline."""
+    ended = batches.fail(late, "too_late")
+    was = {task.id: task for task in late}
+    for task in ended:
+        log.warning(
+            "task %s is past its deadline and failed: accepted %s, status %s, stage %s, attempt %s, ring %s, "
+            "last heartbeat %s",
+            task.public_id,
+            task.created_at.isoformat(timespec="seconds"),
+            was[task.id].status,
+            was[task.id].stage,
+            task.attempt,
+            task.ring,
+            task.heartbeat_at,
+        )
+    return ended
+
+
+def _queue_again(silent: Sequence[ImageTask]) -> Sequence[ImageTask]:
+    """Queue silent runs again, for the first time that it happens to each."""
+    moved = batches.queue_again(silent)
+    for task in moved:
+        log.warning("task %s lost its worker in attempt %s and is queued again", task.public_id, task.attempt - 1)
+    return moved
+
+
+def _give_up(silent: Sequence[ImageTask]) -> Sequence[ImageTask]:
+    """Fail and refund runs that lost a worker before."""
+    ended = batches.fail(silent, "interrupted")
+    for task in ended:
+        log.warning("task %s lost its worker again in attempt %s and failed", task.public_id, task.attempt)
+    return ended
+
+
+def _ring_again(queued: Sequence[ImageTask]) -> Sequence[ImageTask]:
+    """Ring for what nobody can hear of any more."""
+    moved = batches.ring_again(queued)
+    for task in moved:
+        log.info("task %s is rung for again, ring %s", task.public_id, task.ring)
+    return moved

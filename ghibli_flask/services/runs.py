@@ -6,8 +6,9 @@ no row means that the task is no longer this run's, and the run stops and leaves
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -15,7 +16,7 @@ from sqlalchemy.orm import Session
 from ghibli_flask.database import changed, reading, transaction
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models.task import ImageTask
-from ghibli_flask.services import progress, tasks
+from ghibli_flask.services import payers, progress, tasks
 from ghibli_flask.services.tasks import Ending
 from ghibli_flask.status import LiveStatus
 from ghibli_flask.storage import StoredFile
@@ -30,6 +31,7 @@ class Run:
 
     task_id: int
     public_id: str
+    known_as: str
     attempt: int
     mode: str
     prompt: str
@@ -40,7 +42,13 @@ class Run:
     source: StoredFile | None
     started_at: datetime
     deadline_at: datetime
+    kept_for: timedelta
     live: LiveStatus
+
+    @property
+    def reference(self) -> str:
+        """This attempt's name for an outside processor; none for what came from outside and is not handed on."""
+        return f"{self.public_id}-{self.attempt}" if self.known_as == self.public_id else ""
 
 
 def claim(public_id: str) -> Run | None:
@@ -91,6 +99,7 @@ def _run_of(task: ImageTask) -> Run:
     return Run(
         task_id=task.id,
         public_id=task.public_id,
+        known_as=task.known_as,
         attempt=task.attempt,
         mode=task.mode,
         prompt=task.prompt,
@@ -101,19 +110,36 @@ def _run_of(task: ImageTask) -> Run:
         source=source,
         started_at=task.started_at,
         deadline_at=task.deadline_at,
+        kept_for=payers.kept_for(task.owner),
         live=progress.live_status(task, runtime().clock.now()),
     )
 
 
+@dataclass(frozen=True)
+class Beat:
+    """One run's heartbeat: how far it is, in percent and by stage, and the engine that works."""
+
+    run: Run
+    percent: float
+    stage: Stage
+    engine: str | None
+
+
 def beat(run: Run, percent: float, stage: Stage, engine: str | None) -> bool:
     """Write the run's heartbeat and progress; False when the task is no longer this run's."""
-    values = {
-        "heartbeat_at": runtime().clock.now(),
-        "progress": percent,
-        "stage": stage.value,
-        "engine": engine,
-    }
-    return transaction(lambda session: _fenced(session, run, values))
+    return not beat_all([Beat(run, percent, stage, engine)])
+
+
+def beat_all(beats: Sequence[Beat]) -> list[Beat]:
+    """Write the heartbeats of a process's runs in one transaction; gives those whose task is no longer the run's."""
+    now = runtime().clock.now()
+    # Always in the same order, so that no two processes lock each other's rows out.
+    in_order = sorted(beats, key=lambda beat: beat.run.task_id)
+    return transaction(lambda session: [beat for beat in in_order if not _fenced(session, beat.run, _signs(beat, now))])
+
+
+def _signs(beat: Beat, now: datetime) -> dict[str, object]:
+    return {"heartbeat_at": now, "progress": beat.percent, "stage": beat.stage.value, "engine": beat.engine}
 
 
 def is_mine(run: Run) -> bool:

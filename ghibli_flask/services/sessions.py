@@ -11,13 +11,14 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from ghibli_flask.database import changed, reading, transaction
 from ghibli_flask.errors import NotSignedIn
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models.task import ImageTask
+from ghibli_flask.models.upload import Upload
 from ghibli_flask.models.user import User, UserProfile, UserSession
 from ghibli_flask.services.allowances import Guest
 
@@ -63,11 +64,30 @@ def begin(user_id: str, user_agent: str, guest: Guest) -> str:
             )
         )
         if guest.owner:
-            # The payer of a task never changes: a refund goes to where the charge came from.
-            session.execute(update(ImageTask).where(ImageTask.owner == guest.owner).values(owner=f"user:{user_id}"))
+            _bring_along(session, guest.owner, f"user:{user_id}")
 
     transaction(unit)
     return secret
+
+
+def _bring_along(session: Session, guest: str, user: str) -> None:
+    """A guest's pictures and uploads become the user's, and finished pictures are kept as long as a user's are.
+
+    The payer of a task never changes: a refund goes to where the charge came from.
+    """
+    kept_for = timedelta(days=runtime().settings.result_ttl_days)
+    finished = select(ImageTask.id, ImageTask.finished_at).where(
+        ImageTask.owner == guest,
+        ImageTask.finished_at.is_not(None),
+        ImageTask.expires_at.is_not(None),  # What is shared has no day to go.
+        ImageTask.deleted_at.is_(None),
+        # What lies with ImgBB goes there on the day that was named at the upload.
+        func.coalesce(ImageTask.result_store, "") != "imgbb",
+    )
+    for task in session.execute(finished).all():
+        session.execute(update(ImageTask).where(ImageTask.id == task.id).values(expires_at=task.finished_at + kept_for))
+    session.execute(update(ImageTask).where(ImageTask.owner == guest).values(owner=user))
+    session.execute(update(Upload).where(Upload.owner == guest).values(owner=user))
 
 
 def find(secret: str) -> SignedIn | None:

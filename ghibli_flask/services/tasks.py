@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -20,13 +20,14 @@ from sqlalchemy.orm import Session
 
 from ghibli_flask import queueing, status
 from ghibli_flask.database import changed, reading, transaction
-from ghibli_flask.engine_catalogue import Mode, available_modes
+from ghibli_flask.engine_catalogue import Mode
 from ghibli_flask.errors import (
     Blocked,
     FieldError,
     Forbidden,
     IdempotencyMismatch,
     InvalidFields,
+    Maintenance,
     ModeUnavailable,
     NoCredits,
     NotFound,
@@ -40,9 +41,10 @@ from ghibli_flask.errors import (
 from ghibli_flask.extensions import runtime
 from ghibli_flask.images import normalise
 from ghibli_flask.models.task import ImageTask
-from ghibli_flask.services import files, payers, progress
+from ghibli_flask.services import allowances, files, flags, payers, progress, sharing, tombstones
 from ghibli_flask.services.orders import LARGEST_SEED, Order, Submission
 from ghibli_flask.services.payers import Member, Payer
+from ghibli_flask.services.previews import Preview
 from ghibli_flask.storage import StoredFile
 from ghibli_flask.styles import style_named
 from ghibli_flask.task_states import STATE_OF_OUTCOME, Outcome, Stage, TaskState
@@ -56,13 +58,14 @@ FREE_LATE_CANCELS = 5
 
 @dataclass(frozen=True)
 class Ending:
-    """How a task ends: the outcome, the finished picture if there is one, and why if there is none."""
+    """How a task ends: the outcome, the finished picture and its thumbnail if there are any, and why if not."""
 
     outcome: Outcome
     result: StoredFile | None = None
     error_code: str | None = None
     note: str | None = None
     engine: str | None = None
+    preview: Preview | None = None
 
 
 def submit(order: Order, payer: Payer) -> Submission:
@@ -73,27 +76,44 @@ def submit(order: Order, payer: Payer) -> Submission:
     if isinstance(payer, Member) and payer.is_blocked:
         raise Blocked
     style_named(order.style)
-    if order.mode not in available_modes(runtime().settings.engines):
+    switched = flags.current()
+    if switched.maintenance:
+        raise Maintenance(switched.maintenance)
+    if order.mode not in switched.modes:
         raise ModeUnavailable
+    _check_fields(order)
     known = _early_answer(order, payer)
     if known:
         return Submission(known, duplicate=True)
-    if order.photo is None:
+    return _enter(order, payer, _keep_source(order), switched.daily_limit)
+
+
+def _check_fields(order: Order) -> None:
+    """An order needs what its mode starts from: a photograph, or words."""
+    if order.mode is Mode.IMAGE_TO_IMAGE and order.photo is None:
         raise InvalidFields(fields=(FieldError("image", _("Please choose a photo.")),))
+    if order.mode is Mode.TEXT_TO_IMAGE and not order.prompt:
+        raise InvalidFields(fields=(FieldError("prompt", _("Please say in a few words what to paint.")),))
+
+
+def _keep_source(order: Order) -> StoredFile | None:
+    if order.mode is Mode.TEXT_TO_IMAGE or order.photo is None:
+        return None
     picture = normalise(order.photo, max_pixels=runtime().settings.max_image_pixels)
-    source = files.keep(picture.data, "sources", "jpg")
-    return _enter(order, payer, source)
+    return files.keep(picture.data, "sources", "jpg")
 
 
-def _enter(order: Order, payer: Payer, source: StoredFile) -> Submission:
+def _enter(order: Order, payer: Payer, source: StoredFile | None, daily_limit: int | None) -> Submission:
     """The one transaction of an order, and the ring after its commit."""
     try:
-        submission = transaction(lambda session: _accept(session, order, payer, source))
+        submission = transaction(lambda session: _accept(session, order, payer, source, daily_limit))
     except Exception:
-        files.abandon(source)
+        if source:
+            files.abandon(source)
         raise
     if submission.duplicate:
-        files.abandon(source)
+        if source:
+            files.abandon(source)
         return submission
     progress.publish(submission.task)
     ring(submission.task.public_id, submission.task.ring)
@@ -117,7 +137,7 @@ def _early_answer(order: Order, payer: Payer) -> ImageTask | None:
         known = _repeat_of(session, order, payer, now)
     if known:
         return known
-    if payers.pictures_left(payer) <= 0:
+    if order.alias is None and payers.pictures_left(payer) <= 0:
         raise NoCredits if isinstance(payer, Member) else SignInRequired
     place = queueing.waiting()
     load = queueing.load()
@@ -127,7 +147,9 @@ def _early_answer(order: Order, payer: Payer) -> ImageTask | None:
     return None
 
 
-def _accept(session: Session, order: Order, payer: Payer, source: StoredFile) -> Submission:
+def _accept(
+    session: Session, order: Order, payer: Payer, source: StoredFile | None, daily_limit: int | None
+) -> Submission:
     """Payer's lock, repeat, charge, row, adoption: decided together, so that two at once cannot both win."""
     now = runtime().clock.now()
     payers.lock(session, payer, now.date())
@@ -135,16 +157,21 @@ def _accept(session: Session, order: Order, payer: Payer, source: StoredFile) ->
     if known:
         return Submission(known, duplicate=True)
     task = _new_task(order, payer, source, now)
-    payers.charge(session, payer, task.public_id, now.date())
+    payers.charge(session, payer, task)
+    if daily_limit is not None:
+        allowances.take_for_site(session, daily_limit, now.date())
     session.add(task)
-    files.adopt(session, source)
+    if source:
+        files.adopt(session, source)
     session.flush()
     return Submission(task, duplicate=False)
 
 
-def _new_task(order: Order, payer: Payer, source: StoredFile, now: datetime) -> ImageTask:
+def _new_task(order: Order, payer: Payer, source: StoredFile | None, now: datetime) -> ImageTask:
+    settings = runtime().settings
     return ImageTask(
         public_id=uuid.uuid4().hex,
+        alias=order.alias,
         owner=payer.owner,
         payer=payer.payer,
         retry_of=order.retry_of,
@@ -161,9 +188,11 @@ def _new_task(order: Order, payer: Payer, source: StoredFile, now: datetime) -> 
         ring=1,
         deaths=0,
         handbacks=0,
-        source_store=source.store,
-        source_key=source.key,
-        charged=1,
+        source_store=source.store if source else None,
+        source_key=source.key if source else None,
+        source_expires_at=now + timedelta(days=settings.source_ttl_days) if source else None,
+        wants_gallery=int(order.wants_gallery),
+        charged=payers.price(payer),
         refunded=0,
         address_subject=payers.address_subject(payer),
         paid_on=now.date(),
@@ -171,12 +200,14 @@ def _new_task(order: Order, payer: Payer, source: StoredFile, now: datetime) -> 
         fingerprint=order.fingerprint,
         created_at=now,
         queued_at=now,
-        deadline_at=now + timedelta(seconds=runtime().settings.stuck_after_s),
+        deadline_at=now + timedelta(seconds=settings.stuck_after_s),
     )
 
 
 def _repeat_of(session: Session, order: Order, payer: Payer, now: datetime) -> ImageTask | None:
-    """The task that this order repeats: by key within a day, else by fingerprint within seconds."""
+    """The task that this order repeats: by its caller's id, by key within a day, else by fingerprint within seconds."""
+    if order.alias:
+        return session.scalar(select(ImageTask).where(ImageTask.alias == order.alias))
     mine = select(ImageTask).where(ImageTask.payer == payer.payer, ImageTask.deleted_at.is_(None))
     if order.key_hash:
         same_key = mine.where(ImageTask.idempotency_key == order.key_hash, ImageTask.created_at > now - KEY_REMEMBERED)
@@ -209,7 +240,7 @@ def owned(public_id: str, payer: Payer) -> ImageTask:
 
 def is_owner(task: ImageTask, payer: Payer) -> bool:
     """Whether this payer may cancel, repeat and delete the task."""
-    return task.owner is None or task.owner == payer.owner
+    return payers.owns(payer, task)
 
 
 def source_of(task: ImageTask) -> StoredFile:
@@ -227,21 +258,26 @@ def retry(public_id: str, payer: Payer, style: str | None = None, idempotency_ke
             _("Several paintings were stopped half-way today. You can paint this one again tomorrow."),
             retry_after=3600,
         )
-    try:
-        photo = files.read(source_of(task))
-    except NotFound as error:
-        raise SourceGone from error
-    order = Order(
+    return submit(replace(order_again(task), style=style or task.style, idempotency_key=idempotency_key), payer)
+
+
+def order_again(task: ImageTask) -> Order:
+    """The same order once more, with a seed of its own; raises SourceGone."""
+    photo = None
+    if task.mode == Mode.IMAGE_TO_IMAGE:
+        try:
+            photo = files.read(source_of(task))
+        except NotFound as error:
+            raise SourceGone from error
+    return Order(
         mode=Mode(task.mode),
         photo=photo,
         prompt=task.prompt,
-        style=style or task.style,
+        style=task.style,
         width=task.width,
         height=task.height,
-        idempotency_key=idempotency_key,
         retry_of=task.id,
     )
-    return submit(order, payer)
 
 
 def cancel(public_id: str, payer: Payer) -> ImageTask:
@@ -255,19 +291,8 @@ def cancel(public_id: str, payer: Payer) -> ImageTask:
 def remove(public_id: str, payer: Payer) -> None:
     """Delete a task with its files, cancelling it first when it is live; the row stays as an empty tombstone."""
     task = end_from_outside(owned(public_id, payer), Ending(Outcome.CANCELLED))
-    transaction(lambda session: _bury(session, task.id))
-    status.bury(public_id)
-
-
-def _bury(session: Session, task_id: int) -> None:
-    task = session.get_one(ImageTask, task_id, with_for_update=True)
-    for store, key in ((task.source_store, task.source_key), (task.result_store, task.result_key)):
-        if store and key:
-            files.discard(session, StoredFile(store, key))
-    task.prompt = ""
-    task.source_store = task.source_key = task.result_store = task.result_key = None
-    task.idempotency_key = None
-    task.deleted_at = runtime().clock.now()
+    transaction(lambda session: tombstones.bury(session, [task.id]))
+    status.bury(task.known_as)
 
 
 def cancel_is_free(payer: str) -> bool:
@@ -282,6 +307,8 @@ def settle(task_id: int, attempt: int, ending: Ending) -> bool:
     if task is None:
         return False
     progress.publish(task)
+    progress.hand_out(task)
+    sharing.publish_if_wished(task)
     return True
 
 
@@ -318,21 +345,26 @@ def _end(
             ImageTask.status == guard_state.value,
             ImageTask.attempt == guard_attempt,
         )
-        .values(**_end_values(ending, due)),
+        .values(**end_values(read, ending, due)),
     )
     if not moved:
         return None
     if ending.result:
         files.adopt(session, ending.result)
+    if ending.preview:
+        files.adopt(session, ending.preview.file)
     if due:
         payers.refund(session, read)
     return session.get_one(ImageTask, read.id, populate_existing=True)
 
 
-def _end_values(ending: Ending, refunded: bool) -> dict[str, Any]:
+def end_values(task: ImageTask, ending: Ending, refunded: bool) -> dict[str, Any]:
+    """What a row becomes when it ends."""
+    now = runtime().clock.now()
     values: dict[str, Any] = {
         "status": STATE_OF_OUTCOME[ending.outcome].value,
-        "finished_at": runtime().clock.now(),
+        "finished_at": now,
+        "expires_at": now + payers.kept_for(task.owner),
         "outcome": ending.outcome.value,
         "refunded": int(refunded),
         "error_code": ending.error_code,
@@ -343,6 +375,9 @@ def _end_values(ending: Ending, refunded: bool) -> dict[str, Any]:
     if ending.result:
         values |= {"result_store": ending.result.store, "result_key": ending.result.key}
         values |= {"progress": 100, "stage": Stage.DONE.value}
+    if ending.preview:
+        values |= {"thumbnail_store": ending.preview.file.store, "thumbnail_key": ending.preview.file.key}
+        values |= {"result_width": ending.preview.width, "result_height": ending.preview.height}
     return values
 
 

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ghibli_flask.engine_catalogue import Mode
 
@@ -29,6 +29,7 @@ class PaintRequest:
 
     `image` is a JPEG of exactly `width` x `height` pixels, or None for a picture from words. `prompt` is complete,
     the style's trigger words included; `look` is the style's key, for engines that know looks by name.
+    `reference` names this attempt at this task, for engines that hand it on.
     """
 
     mode: str
@@ -38,6 +39,7 @@ class PaintRequest:
     prompt: str
     look: str
     seed: int
+    reference: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,23 @@ class EngineError(Exception):
 
 
 class QuotaExhausted(EngineError):
-    """This credential rests for `retry_after` seconds: take the next one, then the next engine."""
+    """This credential rests for `retry_after` seconds: take the next one, then the next engine.
 
-    def __init__(self, text: str, *, retry_after: float, secret: str | None = None, reconnect: bool = False) -> None:
+    `requested_seconds` is what one call reserves, where the refusal tells it.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        retry_after: float,
+        requested_seconds: int | None = None,
+        secret: str | None = None,
+        reconnect: bool = False,
+    ) -> None:
         super().__init__(text, secret=secret, reconnect=reconnect)
         self.retry_after = retry_after
+        self.requested_seconds = requested_seconds
 
 
 class EngineBusy(EngineError):
@@ -96,7 +110,21 @@ class CredentialRejected(EngineError):
 
 
 class RequestRejected(EngineError):
-    """This order cannot be painted as it is: fail it, give the credit back, say why. Trying again is no use."""
+    """This order cannot be painted as it is: fail it, give the credit back, say why. Trying again is no use.
+
+    `reason` is "moderation" when the engine's rules on content forbid the picture, so that the visitor can be told.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        reason: Literal["moderation"] | None = None,
+        secret: str | None = None,
+        reconnect: bool = False,
+    ) -> None:
+        super().__init__(text, secret=secret, reconnect=reconnect)
+        self.reason = reason
 
 
 class EngineBroken(EngineError):
@@ -147,6 +175,13 @@ class Engine(Protocol):
         `on_news` and `is_cancelled` are called from the calling thread; what they raise ends the call and passes
         through. Otherwise raises EngineError's children only (OSError when a temporary file cannot be written), and
         returns or raises at the deadline, give or take two seconds.
+        """
+        ...
+
+    def check(self, *, credential: str | None, deadline: Deadline) -> str:
+        """Ask cheaply, without painting or spending anything, whether the engine would answer.
+
+        Returns one line for an operator, such as its version; raises EngineError's children.
         """
         ...
 

@@ -6,23 +6,20 @@ sends those that both know, by name.
 
 from __future__ import annotations
 
-import fnmatch
-import ipaddress
+import functools
 import logging
 import queue
-import tempfile
 import threading
 import time
-import urllib.parse
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, wait
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 from ghibli_flask.engine_catalogue import Mode
+from ghibli_flask.token_hosts import may_carry_token
 from jobs.engines import gradio_messages
 from jobs.engines.base import (
     CONNECTING,
@@ -33,28 +30,27 @@ from jobs.engines.base import (
     EngineBroken,
     EngineError,
     News,
-    PaintingCancelled,
     PaintRequest,
     RequestRejected,
     masked,
 )
-from jobs.engines.gradio_session import Message, Session, Space, SpaceClient, engine_error, file_at, tls
+from jobs.engines.call import Call
+from jobs.engines.event_loop import EventLoop, forgetful_client
+from jobs.engines.gradio_session import TIMEOUT, Message, Session, Space, engine_error, tls
 
 log = logging.getLogger(__name__)
-
-TICK_S = 0.25
-"""How often a waiting call looks whether it was cancelled; also the shortest time between two equal stages' news."""
-
-CONNECT_S = 30.0
-"""How long a call waits for a connection. A Space that is being built answers nothing for minutes."""
 
 CONNECTION_AGE_S = 600.0
 """A Space may be rebuilt with other parameters at any time, so what is known of it is read again."""
 
 MOST_CONNECTIONS = 32
-DOWNLOAD_TIMEOUT_S = 15.0
 DEFAULT_LOOK = "Ghibli"
 IMAGE_PARAMETER = "spatial_img"
+KNOWN_PARAMETERS = frozenset(
+    {"prompt", IMAGE_PARAMETER, "height", "width", "seed", "control_type", "use_zero_init", "zero_steps"}
+)
+
+T = TypeVar("T")
 
 
 class GradioEngine:
@@ -68,20 +64,19 @@ class GradioEngine:
         base_url: str,
         api_name: str,
         token_hosts: Sequence[str],
-        temp_dir: Path,
         max_result_bytes: int = 32 * 1024 * 1024,
     ) -> None:
         """Name the Space and what may be sent to it.
 
-        `base_url` is an http or https address; `token_hosts` are patterns such as `*.hf.space`: a credential goes to
-        no other host. `temp_dir` must exist; a picture lies there while it is uploaded.
+        `base_url` is an http or https address, a path included; `token_hosts` are patterns such as `*.hf.space`: a
+        credential goes to no other host.
         """
         self.base_url = base_url.rstrip("/") + "/"
         self.api_name = api_name
-        self.temp_dir = temp_dir
         self.max_result_bytes = max_result_bytes
         self._takes_tokens = may_carry_token(base_url, token_hosts)
-        self._connections = _Connections(self.base_url, api_name)
+        self._streams = EventLoop(functools.partial(forgetful_client, verify=tls(), timeout=TIMEOUT))
+        self._connections = _Connections(self._streams, self.base_url, api_name)
 
     def paint(
         self,
@@ -98,13 +93,12 @@ class GradioEngine:
         token = credential if self._takes_tokens else None
         call = _Call(deadline, on_news, is_cancelled)
         call.check()
-        on_news(News(CONNECTING))
+        call.tell(News(CONNECTING))
         for reconnected in (False, True):
             space = self._connections.get(token, call)
             known_before = space.connected_at < call.began_at
             try:
-                result = self._run(space, request, request.image, call, token)
-                return download(space.client, result, self.max_result_bytes, call)
+                return self._run(space, request, request.image, call, token)
             except EngineError as error:
                 if error.reconnect or isinstance(error, EngineBroken):
                     self._connections.drop(token, space)
@@ -112,69 +106,49 @@ class GradioEngine:
                     raise
         raise AssertionError("The second round returns or raises.")
 
+    def check(self, *, credential: str | None, deadline: Deadline) -> str:
+        """See `base.Engine`: read anew what the Space is and whether its endpoint takes what is sent here."""
+        token = credential if self._takes_tokens else None
+        connecting = self._streams.start(lambda http: Space.connect(http, self.base_url, token, self.api_name))
+        try:
+            space = _Call(deadline, lambda _: None, lambda: False).result(connecting, token)
+        finally:
+            connecting.cancel()
+        check_form(space)
+        return f"Gradio {space.client.app_version}, {self.api_name} with {len(space.parameters)} parameters"
+
     def close(self) -> None:
-        """Forget every connection."""
+        """Forget every connection; a call that still runs ends with EngineBroken."""
         self._connections.close()
+        self._streams.close()
 
-    def _run(self, space: Space, request: PaintRequest, image: bytes, call: _Call, token: str | None) -> object:
-        """One call of the endpoint; gives what it returned, which may be anything."""
-        with tempfile.NamedTemporaryFile(dir=self.temp_dir, prefix="engine-", suffix=".jpg") as file:
-            file.write(image)
-            file.flush()
-            arguments = arguments_for(space, request, file_at(file.name))
-            inbox = _Inbox()
-            session = Session(space, inbox.take)
-            try:
-                session.start(self.api_name, arguments)
-                session.answer.add_done_callback(inbox.finish)
-                call.wait(inbox)
-                return _outcome(session, token)
-            finally:
-                session.end()
+    def _run(self, space: Space, request: PaintRequest, image: bytes, call: _Call, token: str | None) -> bytes:
+        """One painting over one connection: waits for it, and ends it when the call must not go on."""
+        arguments = arguments_for(space, request)
+        inbox = _Inbox()
 
+        async def painting(http: httpx.AsyncClient) -> bytes:
+            session = Session(http, space)
+            photo = await session.upload("photo.jpg", image, "image/jpeg")
+            result = await session.call({**arguments, IMAGE_PARAMETER: photo}, inbox.take)
+            inbox.put(News(DOWNLOADING))
+            return await session.download(path_of(result), self.max_result_bytes)
 
-def _outcome(session: Session, token: str | None) -> object:
-    """What the endpoint returned, or the EngineError for what went wrong."""
-    try:
-        return session.answer.result()
-    except (Exception, CancelledError) as error:
-        # The original may carry headers or a whole answer: only its masked text travels on.
-        cause = session.cut_by or error if isinstance(error, CancelledError) else error
-        raise engine_error(cause, token) from None
+        picture = self._streams.start(painting)
+        picture.add_done_callback(inbox.finish)
+        try:
+            call.wait(inbox)
+        finally:
+            picture.cancel()
+        return call.result(picture, token)
 
 
-class _Call:
-    """One call's clock and its line to the caller."""
+class _Call(Call):
+    """One painting's clock and its line to the caller, for work that goes on in the event loop."""
 
     def __init__(self, deadline: Deadline, on_news: Callable[[News], None], is_cancelled: Callable[[], bool]) -> None:
-        self.deadline = deadline
-        self.on_news = on_news
-        self.is_cancelled = is_cancelled
+        super().__init__(deadline, on_news, is_cancelled)
         self.began_at = time.monotonic()
-        self._last_look = 0.0
-        self._last_news = News(CONNECTING)
-        self._last_told = 0.0
-
-    def check(self) -> None:
-        """Raise when the call must not go on. The caller is asked at most once a tick: its answer may cost a query."""
-        now = time.monotonic()
-        if now - self._last_look >= TICK_S:
-            self._last_look = now
-            if self.is_cancelled():
-                raise PaintingCancelled("The call was cancelled.")
-        self.deadline.check()
-
-    def tell(self, news: News) -> None:
-        """Pass news on: a change of stage or rank at once, the rest at most once a tick."""
-        last, now = self._last_news, time.monotonic()
-        moved = (news.stage, news.rank) != (last.stage, last.rank)
-        if moved or (news != last and now - self._last_told >= TICK_S):
-            self._last_news, self._last_told = news, now
-            self.on_news(news)
-
-    def tick(self) -> float:
-        """Seconds to wait before looking again."""
-        return min(TICK_S, self.deadline.remaining())
 
     def wait(self, inbox: _Inbox) -> None:
         """Wait until the call is done, passing news on; raises when it is cancelled or out of time."""
@@ -188,9 +162,20 @@ class _Call:
                 return
             self.tell(news)
 
+    def result(self, future: Future[T], token: str | None) -> T:
+        """Wait for what the event loop makes; raises when it fails, or when this call is cancelled or out of time."""
+        while not future.done():
+            self.check()
+            wait((future,), timeout=self.tick())
+        try:
+            return future.result()
+        except (Exception, CancelledError) as error:
+            # The original may carry headers or a whole answer: only its masked text travels on.
+            raise engine_error(error, token) from None
+
 
 class _Inbox:
-    """Where the stream's thread leaves news for the calling thread; None means that the call is done."""
+    """Where the event loop leaves news for the calling thread; None means that the call is done."""
 
     def __init__(self) -> None:
         self.queue: queue.SimpleQueue[News | None] = queue.SimpleQueue()
@@ -200,7 +185,11 @@ class _Inbox:
         """Translate one message of the event stream."""
         news = self._news(message)
         if news:
-            self.queue.put(news)
+            self.put(news)
+
+    def put(self, news: News) -> None:
+        """Leave news."""
+        self.queue.put(news)
 
     def finish(self, _: Future[Any]) -> None:
         """The call is done, well or not."""
@@ -242,41 +231,28 @@ class _Inbox:
 class _Connections:
     """The Spaces that this process knows, one for each token, connected at most once at a time for each."""
 
-    def __init__(self, url: str, api_name: str) -> None:
+    def __init__(self, streams: EventLoop, url: str, api_name: str) -> None:
+        self._streams = streams
         self._url = url
         self._api_name = api_name
         self._lock = threading.Lock()
         self._futures: OrderedDict[str | None, Future[Space]] = OrderedDict()
 
     def get(self, token: str | None, call: _Call) -> Space:
-        """The Space as this token sees it; connects when it must, for at most CONNECT_S and under the deadline."""
-        future = self._future(token)
-        give_up_at = time.monotonic() + CONNECT_S
-        while not future.done():
-            call.check()
-            if time.monotonic() >= give_up_at:
-                raise EngineBroken("The Space did not answer while connecting.")
-            wait((future,), timeout=call.tick())
-        try:
-            return future.result()
-        except Exception as error:
-            raise engine_error(error, token) from None
+        """The Space as this token sees it; connects when it must, under the call's deadline."""
+        return call.result(self._future(token), token)
 
     def drop(self, token: str | None, space: Space) -> None:
         """Forget this connection, unless another call has replaced it meanwhile."""
         with self._lock:
             future = self._futures.get(token)
-            if future and future.done() and not future.exception() and future.result() is space:
+            if future and _stands(future) and future.result() is space:
                 del self._futures[token]
 
     def close(self) -> None:
         """Forget all of them."""
         with self._lock:
-            futures = list(self._futures.values())
             self._futures.clear()
-        for future in futures:
-            if future.done() and not future.exception():
-                future.result().client.close()
 
     def _future(self, token: str | None) -> Future[Space]:
         with self._lock:
@@ -284,54 +260,33 @@ class _Connections:
             if future and not _outdated(future):
                 self._futures.move_to_end(token)
                 return future
-            future = self._futures[token] = Future()
+            future = self._futures[token] = self._streams.start(
+                lambda http: Space.connect(http, self._url, token, self._api_name)
+            )
             while len(self._futures) > MOST_CONNECTIONS:
                 self._futures.popitem(last=False)
-        # A thread of its own, because gradio_client's constructor cannot be given a deadline; a daemon, because a
-        # process that ends must not wait for a Space that does not answer.
-        threading.Thread(target=self._connect, args=(token, future), name="space-connect", daemon=True).start()
         return future
 
-    def _connect(self, token: str | None, future: Future[Space]) -> None:
-        try:
-            future.set_result(Space.connect(self._url, token, self._api_name, time.monotonic()))
-        except Exception as error:
-            future.set_exception(error)
+
+def _stands(future: Future[Space]) -> bool:
+    return future.done() and not future.cancelled() and not future.exception()
 
 
 def _outdated(future: Future[Space]) -> bool:
     """A failed connection is tried again, and one that stands is renewed now and then."""
     if not future.done():
         return False
-    if future.exception():
-        return True
-    return time.monotonic() - future.result().connected_at > CONNECTION_AGE_S
+    return not _stands(future) or time.monotonic() - future.result().connected_at > CONNECTION_AGE_S
 
 
-def may_carry_token(url: str, token_hosts: Sequence[str]) -> bool:
-    """Whether a credential may be sent to this address: a named host, over https or to a loopback address."""
-    parts = urllib.parse.urlsplit(url)
-    host = (parts.hostname or "").lower()
-    if not any(fnmatch.fnmatchcase(host, pattern.strip().lower()) for pattern in token_hosts):
-        return False
-    return parts.scheme == "https" or _is_loopback(host)
+def arguments_for(space: Space, request: PaintRequest) -> dict[str, Any]:
+    """What to send beside the picture, by name: of all that this engine knows to say, what the endpoint takes.
 
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def arguments_for(space: Space, request: PaintRequest, image: dict[str, Any]) -> dict[str, Any]:
-    """What to send, by name: of all that this engine knows to say, what the endpoint takes.
-
-    Raises EngineBroken when the endpoint insists on something else.
+    Raises EngineBroken when the endpoint takes no picture or insists on something else.
     """
+    check_form(space)
     known = {
         "prompt": request.prompt,
-        IMAGE_PARAMETER: image,
         "height": request.height,
         "width": request.width,
         "seed": request.seed,
@@ -339,56 +294,28 @@ def arguments_for(space: Space, request: PaintRequest, image: dict[str, Any]) ->
         "use_zero_init": False,
         "zero_steps": 1,
     }
-    missing = space.required - known.keys()
-    if missing or IMAGE_PARAMETER not in space.parameters:
-        raise EngineBroken(f"The endpoint does not take {IMAGE_PARAMETER}, or needs {sorted(missing)}.")
     return {name: value for name, value in known.items() if name in space.parameters}
 
 
-def download(client: SpaceClient, result: object, max_bytes: int, call: _Call) -> bytes:
-    """Fetch the picture that the endpoint returned, from the Space itself and from nowhere else.
+def check_form(space: Space) -> None:
+    """Raise EngineBroken when the endpoint takes no picture or insists on what this engine cannot say."""
+    missing = space.required - KNOWN_PARAMETERS
+    if missing or IMAGE_PARAMETER not in space.parameters:
+        raise EngineBroken(f"The endpoint does not take {IMAGE_PARAMETER}, or needs {sorted(missing)}.")
 
-    The address is built from the path on the Space, never taken from the answer, and no redirect is followed. The
-    bytes are not proven to be a picture. Raises EngineBroken.
+
+def path_of(result: object) -> str:
+    """The Space's own path of the picture that the endpoint returned, the first one of several.
+
+    An address is none, not even one of the Space: what is fetched is always built here. Raises EngineBroken.
     """
-    call.check()
-    call.tell(News(DOWNLOADING))
-    first = result[0] if isinstance(result, tuple | list) and result else result
-    path = first.get("path") if isinstance(first, dict) else None
-    if not isinstance(path, str) or path.startswith(("http://", "https://")):
+    while isinstance(result, tuple | list) and result:
+        result = result[0]
+    if isinstance(result, dict):
+        # A gallery holds each picture beside its caption.
+        result = result.get("image") or result
+    path = result.get("path") if isinstance(result, dict) else None
+    if not isinstance(path, str) or path.lower().startswith(("http:", "https:")):
         # A Space that was rebuilt since may know another function by the number that this one had.
         raise EngineBroken("The endpoint returned no picture.", reconnect=True)
-    picture = bytearray()
-    try:
-        with httpx.stream(
-            "GET",
-            client.file_url(path),
-            # Packed answers could grow without bounds while they are unpacked.
-            headers={**client.headers, "accept-encoding": "identity"},
-            cookies=client.cookies,
-            verify=tls(),
-            timeout=min(DOWNLOAD_TIMEOUT_S, max(TICK_S, call.deadline.remaining())),
-            follow_redirects=False,
-        ) as response:
-            _check_answer(response, max_bytes)
-            for chunk in response.iter_raw():
-                picture += chunk
-                if len(picture) > max_bytes:
-                    raise EngineBroken(f"The picture is larger than {max_bytes} bytes.")
-                call.check()
-    except httpx.HTTPError as error:
-        call.check()
-        raise EngineBroken(f"The picture could not be fetched: {type(error).__name__}.") from None
-    return bytes(picture)
-
-
-def _check_answer(response: httpx.Response, max_bytes: int) -> None:
-    if response.status_code != httpx.codes.OK:
-        raise EngineBroken(f"The picture's address answered {response.status_code}.")
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if not kind.startswith("image/") and kind != "application/octet-stream":
-        raise EngineBroken(f"The endpoint returned {kind or 'no type'} instead of a picture.")
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise EngineBroken("The picture came packed although it was asked for unpacked.")
-    if int(response.headers.get("content-length", 0)) > max_bytes:
-        raise EngineBroken(f"The picture is larger than {max_bytes} bytes.")
+    return path

@@ -7,6 +7,7 @@ title: `No GPU was available` also came under the title `ZeroGPU quota exceeded`
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from enum import Enum
@@ -18,7 +19,10 @@ from jobs.engines.base import (
     EngineError,
     QuotaExhausted,
     RequestRejected,
+    masked,
 )
+
+log = logging.getLogger(__name__)
 
 DAY_S = 86_400.0
 PENDING_CREDITS_S = 120.0
@@ -111,6 +115,12 @@ ANONYMOUS = re.compile(
     re.IGNORECASE,
 )
 
+# Who is known is called "free" or "Pro" since 0.30. Before, everybody was addressed like this, so it proves nothing.
+NO_PREFIX = re.compile(r"exceeded your (zero)?gpu quota", re.IGNORECASE)
+
+HIDDEN = "The Space has raised an exception but has not enabled verbose error reporting (show_error)."
+"""What is said here of an error whose text the Space keeps to itself."""
+
 TOKEN_NOT_TAKEN = re.compile(r"falling back to ip-based quotas", re.IGNORECASE)
 """A log event of a Space whose visitor's token was not accepted; the call goes on without it."""
 
@@ -120,8 +130,13 @@ WAITING_FOR_GPU_TEXT = re.compile(r"waiting for a gpu|zerogpu init", re.IGNORECA
 _RETRY_IN = re.compile(
     r"(?:try again|retry) in\s+"
     r"(?:(?P<only_days>\d+) days?\b(?!,)"
-    r"|(?:(?P<days>\d+) days?, )?(?P<hours>\d+):(?P<minutes>\d{2}):(?P<seconds>\d{2}(?:\.\d+)?))",
+    r"|(?:(?P<days>-?\d+) days?, )?(?P<hours>\d+):(?P<minutes>\d{2}):(?P<seconds>\d{2}(?:\.\d+)?))",
     re.IGNORECASE,
+)
+
+# The order was the other one before 0.30.
+_SECONDS = re.compile(
+    r"\((?:(?P<first>\d+)s requested vs\. -?\d+s left|-?\d+s left vs\. (?P<last>\d+)s requested)\)", re.IGNORECASE
 )
 
 
@@ -142,7 +157,14 @@ def retry_seconds(message: str) -> float | None:
     if found["only_days"]:
         return int(found["only_days"]) * DAY_S
     hours = int(found["days"] or 0) * 24 + int(found["hours"])
-    return hours * 3600.0 + int(found["minutes"]) * 60.0 + float(found["seconds"])
+    # A time that has just passed is written as a day less: `-1 day, 23:59:58`.
+    return max(0.0, hours * 3600.0 + int(found["minutes"]) * 60.0 + float(found["seconds"]))
+
+
+def requested_seconds(message: str) -> int | None:
+    """The seconds of GPU time that the Space wanted to reserve, when a quota message names them."""
+    found = _SECONDS.search(message)
+    return int(found["first"] or found["last"]) if found else None
 
 
 def refusal(message: str, title: str | None = None, *, credential: str | None = None) -> EngineError:
@@ -151,11 +173,20 @@ def refusal(message: str, title: str | None = None, *, credential: str | None = 
     text = f"{title}: {message}" if title and title != "Error" else message
     match rule.kind:
         case Kind.QUOTA if credential and ANONYMOUS.search(message):
+            _warn_of_anonymous_call(text, credential)
             return CredentialRejected(f"The token was not applied. {text}", secret=credential, reconnect=True)
         case Kind.QUOTA:
             named = retry_seconds(message)
-            rest_s = rule.rest_s if named is None else named
-            return QuotaExhausted(text, retry_after=rest_s, secret=credential)
+            seems_anonymous = credential is not None and NO_PREFIX.search(message) is not None
+            if seems_anonymous:
+                _warn_of_anonymous_call(text, credential)
+            return QuotaExhausted(
+                text,
+                retry_after=rule.rest_s if named is None else named,
+                requested_seconds=requested_seconds(message),
+                secret=credential,
+                reconnect=seems_anonymous,
+            )
         case Kind.BUSY:
             return EngineBusy(text, retries=rule.retries, secret=credential, reconnect=rule.reconnect)
         case Kind.AUTH if credential:
@@ -164,3 +195,11 @@ def refusal(message: str, title: str | None = None, *, credential: str | None = 
             return RequestRejected(text, secret=credential)
         case _:
             return EngineBroken(text, secret=credential)
+
+
+def _warn_of_anonymous_call(text: str, credential: str | None) -> None:
+    log.warning(
+        "The Space answered as if the call had carried no token. Either the token is not valid any more, or the Space "
+        "is built with a Gradio older than 5.12, which does not pass it on. It said: %s",
+        masked(text, credential),
+    )

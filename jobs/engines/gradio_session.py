@@ -1,28 +1,26 @@
-"""All that knows gradio_client: a Space, one call's own conversation with it, and what its exceptions mean.
+"""All that speaks with a Gradio server: a Space that is connected, one call's conversation with it, and its errors.
 
 Only `gradio.py` calls this, and nothing else imports gradio_client: the environment has to be set before.
 
-Two things in gradio_client 2.7.2 need care when many calls share one client:
-
-- `/cancel` stops every running call of a session, and a client has one session. So each call gets a session of
-  its own over the shared knowledge of the Space, which costs no request.
-- The reader of the event stream waits for ever when nothing comes, drops `unexpected_error`, and cannot be
-  stopped. So the session brings its own reader.
+gradio_client connects and knows the endpoints. The conversation itself is led here, because in gradio_client 2.7.2
+`/cancel` stops every running call of a client, each call costs four threads, and the reader of the event stream
+waits for ever when nothing comes, drops `unexpected_error` and cannot be stopped. The protocol is the one of
+Gradio's own clients (gradio_client/client.py, and routes.py and queueing.py of gradio 4.44, 5.23 and 6.31).
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import json
 import os
-import socket
 import ssl
-import threading
+import time
 import urllib.parse
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future, InvalidStateError
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,64 +31,82 @@ import httpx
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-from gradio_client import Client, handle_file
-from gradio_client.client import Job
-from gradio_client.exceptions import AppError, AuthenticationError, ValidationError
-from gradio_client.utils import CANCEL_URL, QueueError, TooManyRequestsError
+from gradio_client import Client
+from gradio_client.client import Endpoint
+from gradio_client.utils import CANCEL_URL, CONFIG_URL, RAW_API_INFO_URL, construct_args
 
+from ghibli_flask.proxies import proxy_trouble
 from jobs.engines import gradio_messages
 from jobs.engines.base import CredentialRejected, EngineBroken, EngineBusy, EngineError, RequestRejected
 
 # A server sends a heartbeat every 15 s: after three of silence it is gone.
 TIMEOUT = httpx.Timeout(45.0, connect=10.0)
+CONNECT_S = 30.0
+"""How long connecting may take. A Space that is being built answers nothing for minutes."""
+
 CANCEL_TIMEOUT_S = 1.0
+USER_AGENT = "ghibli-flask"
+DOWNLOAD_TIMEOUT_S = 15.0
+"""The longest silence in the middle of a download."""
+
+LONGEST_MESSAGE = 2 * 1024 * 1024
+"""Bytes of one message of the event stream. Real ones have some hundred; a picture never travels in them."""
+
+PROTOCOLS = frozenset({"sse_v1", "sse_v2", "sse_v2.1", "sse_v3"})
+"""Those of Gradio 4.8 and later: first the call, then one event stream for each session."""
 
 Message = dict[str, Any]
 
 
 @functools.cache
 def tls() -> ssl.SSLContext:
-    """The one TLS context of this process: building one takes 30 ms, and httpx would build one per request."""
+    """The one TLS context of this process: building one takes 30 ms, and httpx would build one per request.
+
+    It trusts the system's authorities, or those that SSL_CERT_FILE and SSL_CERT_DIR name.
+    """
     return ssl.create_default_context()
 
 
 class SpaceClient(Client):  # type: ignore[misc]  # gradio_client brings no types.
-    """A gradio_client Client that keeps to itself: no download, no telemetry, no heartbeat, no token but this one."""
+    """A gradio_client Client that makes no request, starts no thread and holds no token but this one.
 
-    def __init__(self, url: str, token: str | None) -> None:
-        """Fetch the configuration and the endpoints of the Space at `url` (http or https): two requests."""
+    It is given what the Space says of itself, and knows from it where everything is and what the endpoints take.
+    """
+
+    def __init__(self, url: str, token: str | None, config: dict[str, Any], info: dict[str, Any]) -> None:
+        # The heartbeat keeps a session's state alive. Nothing here has any, and it would cost a thread each.
+        self._given_config = {**config, "connect_heartbeat": False}
+        self._given_info = info
         super().__init__(
             url,
             # False and not None: for None, a token from the environment would be sent to any host.
             token=token or False,
-            max_workers=1,
             verbose=False,
-            httpx_kwargs={"timeout": TIMEOUT},
             download_files=False,
-            ssl_verify=tls(),
             analytics_enabled=False,
         )
 
     def _get_config(self) -> dict[str, Any]:
-        # The heartbeat keeps a session's state alive. Nothing here has any, and it would cost a thread each.
-        return {**super()._get_config(), "connect_heartbeat": False}
+        return self._given_config
 
-    def file_url(self, path: str) -> str:
-        """Where the Space serves the file that it knows by this path: always an address of the Space itself."""
-        return f"{self.src_prefixed}file={urllib.parse.quote(path, safe='/')}"
+    def _get_api_info(self) -> dict[str, Any]:
+        return self._given_info
 
-    def close(self) -> None:
-        """Let the threads end as soon as they are idle. Only for a client on which no call is running."""
-        super().close()
-        for executor in (self.executor, self.helper_executor, self.stream_executor):
-            executor.shutdown(wait=False)
+    def url_of(self, path: str) -> str:
+        """The address of one of the Space's own routes, wherever the Space believes itself to be."""
+        url: str = urllib.parse.urljoin(self.src_prefixed, path)
+        return url
 
 
 @dataclass(frozen=True)
 class Space:
-    """What stays true between calls: the client that connected, and what the endpoint takes."""
+    """What stays true between calls: where the Space's routes are, and what the endpoint takes."""
 
     client: SpaceClient
+    endpoint: Endpoint
+    headers: dict[str, str]
+    """What every request carries: the token, the Space's cookies, and the wish for answers that are not packed."""
+
     parameters: frozenset[str]
     required: frozenset[str]
     looks: frozenset[str]
@@ -98,198 +114,202 @@ class Space:
     """Monotonic seconds."""
 
     @classmethod
-    def connect(cls, url: str, token: str | None, api_name: str, now: float) -> Space:
-        """Connect and read what `api_name` takes; raises whatever gradio_client raises, or LookupError."""
-        client = SpaceClient(url, token)
-        try:
-            endpoints = client.view_api(print_info=False, return_format="dict")["named_endpoints"]
-            if api_name not in endpoints:
-                raise LookupError(f"The Space has no endpoint {api_name}.")
-            parameters = {p.get("parameter_name"): p for p in endpoints[api_name]["parameters"]}
-        except BaseException:
-            client.close()
-            raise
+    async def connect(cls, http: httpx.AsyncClient, url: str, token: str | None, api_name: str) -> Space:
+        """Read what the Space at `url` is and what `api_name` takes: two requests.
+
+        Raises httpx's errors, ValueError, LookupError, or TimeoutError after CONNECT_S.
+        """
+        async with asyncio.timeout(CONNECT_S):
+            headers = _headers(token)
+            answer = checked(await http.get(urllib.parse.urljoin(url, CONFIG_URL), headers=headers))
+            config = answer.json()
+            # Some Spaces run on several machines and keep a visitor on one of them by a cookie.
+            if answer.cookies:
+                headers["cookie"] = "; ".join(f"{name}={value}" for name, value in answer.cookies.items())
+            prefix = config.get("api_prefix", "").strip("/") + "/"
+            info_url = urllib.parse.urljoin(url, prefix.lstrip("/") + RAW_API_INFO_URL)
+            info = checked(await http.get(info_url, headers=headers)).json()
+        client = SpaceClient(url, token, config, info)
+        if client.protocol not in PROTOCOLS:
+            raise LookupError(f"The Space speaks {client.protocol}, which no Gradio since 4.8 does.")
+        if api_name not in info["named_endpoints"]:
+            raise LookupError(f"The Space has no endpoint {api_name}.")
+        parameters = {p.get("parameter_name"): p for p in info["named_endpoints"][api_name]["parameters"]}
         return cls(
             client,
+            client.endpoints[client._infer_fn_index(api_name, None)],
+            headers,
             frozenset(parameters),
             frozenset(name for name, p in parameters.items() if not p.get("parameter_has_default")),
             frozenset(parameters.get("control_type", {}).get("type", {}).get("enum", ())),
-            now,
+            time.monotonic(),
         )
 
 
-class Session(SpaceClient):
-    """One call's conversation with a Space that is already known: opening it makes no request.
+def _headers(token: str | None) -> dict[str, str]:
+    # Packed answers could grow without bounds while they are unpacked.
+    headers = {"user-agent": USER_AGENT, "accept-encoding": "identity"}
+    # The Hub's own name for it, so that the Space itself may use the usual header for its own visitors.
+    return {**headers, "x-hf-authorization": f"Bearer {token}"} if token else headers
 
-    `on_message` receives every message of the event stream, from the stream's thread. `answer` becomes what the
-    endpoint returned, or the exception that Job.result() would raise. `cut_by` holds why the stream ended early,
-    when it did. Always `end()` a session.
-    """
 
-    def __init__(self, space: Space, on_message: Callable[[Message], None]) -> None:
-        self._known = space.client
-        self._on_message = on_message
-        self._ended = threading.Event()
-        self._socket: socket.socket | None = None
-        self._job: Job | None = None
-        self._fn_index: int | None = None
-        self.answer: Future[object] = Future()
-        self.cut_by: Exception | None = None
-        super().__init__(self._known.src, self._known.token or None)
-        self.cookies = self._known.cookies
+class Session:
+    """One call's conversation with a Space, on the engine's event loop."""
 
-    def _get_config(self) -> dict[str, Any]:
-        return self._known.config  # type: ignore[no-any-return]
+    def __init__(self, http: httpx.AsyncClient, space: Space) -> None:
+        self._http = http
+        self._space = space
+        self._hash = str(uuid.uuid4())
 
-    def _get_api_info(self) -> dict[str, Any]:
-        return self._known._info  # type: ignore[no-any-return]
+    async def upload(self, name: str, content: bytes, media_type: str) -> dict[str, Any]:
+        """Bring a file to the Space; gives the argument by which the endpoint finds it there."""
+        response = await self._http.post(
+            self._space.client.upload_url, files={"files": (name, content, media_type)}, headers=self._space.headers
+        )
+        path = checked(response).json()[0]
+        return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
-    def start(self, api_name: str, arguments: dict[str, Any]) -> None:
-        """Upload what has to be uploaded and join the queue, in the background. What fails becomes the answer."""
+    async def call(self, arguments: dict[str, Any], on_message: Callable[[Message], None]) -> object:
+        """Have the endpoint work and give what it returned, which may be anything.
+
+        Every message of the event stream goes to `on_message` on its way. However this ends early, by an error or
+        by being cancelled, the Space is told to stop.
+        """
+        endpoint = self._space.endpoint
+        data = endpoint.insert_empty_state(*construct_args(endpoint.parameters_info, (), arguments))
+        joining = asyncio.create_task(self._join(data))
         try:
-            self._fn_index = self._infer_fn_index(api_name, None)
-            self._job = self.submit(api_name=api_name, **arguments)
-        except Exception as error:
-            self.answer.set_exception(error)
-        else:
-            self._job.future.add_done_callback(self._take_over)
+            # Shielded, because the Space may have the call already when the answer is no longer wanted.
+            await asyncio.shield(joining)
+            output = await self._outcome(on_message)
+        except BaseException:
+            await self._take_back(joining)
+            raise
+        if "data" not in output:
+            raise self._refusal(output)
+        return endpoint.process_predictions(*output["data"])
 
-    def end(self) -> None:
-        """Leave nothing behind: a call that still runs is cancelled in the Space, the stream is closed."""
-        self._ended.set()
-        event_id = self._job.communicator.event_id if self._job else None
-        if event_id and not self.answer.done():
-            self._cancel(event_id)
-        if stream := self._socket:
-            # Closing would not wake a thread that reads from this socket; shutting it down does.
-            with contextlib.suppress(OSError):
-                stream.shutdown(socket.SHUT_RDWR)
-        if not self._job:
-            self.close()
+    async def download(self, path: str, max_bytes: int) -> bytes:
+        """Fetch a picture that the Space knows by this path, from the Space itself and from nowhere else.
 
-    def send_data(self, data: Any, hash_data: Any, protocol: str, request_headers: Any) -> str:
-        """Join the queue, as Client does, unless the call was ended while its picture was on the way."""
-        if self._ended.is_set():
-            raise CancelledError
-        event_id: str = super().send_data(data, hash_data, protocol, request_headers)
-        if self._ended.is_set():
-            self._cancel(event_id)
+        No redirect is followed, and the bytes are not proven to be a picture. Raises EngineBroken or an httpx error.
+        """
+        url = f"{self._space.client.src_prefixed}file={urllib.parse.quote(path, safe='/')}"
+        async with self._http.stream("GET", url, headers=self._space.headers, timeout=DOWNLOAD_TIMEOUT_S) as response:
+            _check_picture(response, max_bytes)
+            picture = bytearray()
+            async for chunk in response.aiter_raw():
+                picture += chunk
+                if len(picture) > max_bytes:
+                    raise EngineBroken(f"The picture is larger than {max_bytes} bytes.")
+        return bytes(picture)
+
+    async def _join(self, data: tuple[Any, ...]) -> str:
+        """Enter the Space's queue; gives the id under which it knows this call."""
+        body = {"data": data, "fn_index": self._space.endpoint.fn_index, "session_hash": self._hash}
+        # ZeroGPU tells callers of this kind more about a quota than it shows on a page.
+        headers = {**self._space.headers, "x-gradio-user": "api"}
+        response = checked(await self._http.post(self._space.client.sse_data_url, json=body, headers=headers))
+        event_id: str = response.json()["event_id"]
         return event_id
 
-    def stream_messages(self, protocol: str, session_hash: str) -> None:
-        """Read the event stream until the call is over, in place of Client's reader (see the module's head)."""
+    async def _outcome(self, on_message: Callable[[Message], None]) -> dict[str, Any]:
+        """Follow the event stream to the end of the call; gives its output, an error's words included."""
         try:
-            with (
-                httpx.Client(verify=self.ssl_verify, cookies=self.cookies, **self.httpx_kwargs) as http,
-                http.stream(
-                    "GET", self.sse_url, params={"session_hash": session_hash}, headers=self.headers
-                ) as response,
-            ):
+            async with self._http.stream(
+                "GET", self._space.client.sse_url, params={"session_hash": self._hash}, headers=self._space.headers
+            ) as response:
+                # Without its text, which could be of any length.
                 response.raise_for_status()
-                self._socket = response.extensions["network_stream"].get_extra_info("socket")
-                for message in _messages(response, self._ended):
-                    if not self._take(message, protocol):
-                        return
-        except Exception as error:
-            # Client then ends the waiting call with CancelledError, which says nothing; the cause is kept here.
-            self.cut_by = error
-        finally:
-            self._socket = None
+                async with contextlib.aclosing(_messages(response)) as messages:
+                    async for message in messages:
+                        match message.get("msg"):
+                            case "process_completed":
+                                return message.get("output") or {}
+                            case "unexpected_error":
+                                raise self._refusal({"error": message.get("message")})
+                            case "close_stream":
+                                break
+                        on_message(message)
+        except (httpx.RemoteProtocolError, httpx.ReadError) as error:
+            raise EngineBusy(f"The event stream was cut: {type(error).__name__}: {error}", retries=1) from None
+        raise EngineBusy("The event stream ended before the picture was done.", retries=1)
 
-    def _take(self, message: Message, protocol: str) -> bool:
-        """Pass one message on; False when it was the last."""
-        kind = message.get("msg")
-        if kind in ("close_stream", "unexpected_error"):
-            if kind == "unexpected_error":
-                self.cut_by = ConnectionError(message.get("message") or "unexpected_error")
-            return False
-        self._on_message(message)
-        if kind != "process_completed":
-            return True
-        with self.pending_lock:
-            event_id = message["event_id"]
-            self.pending_messages_per_event.setdefault(event_id, deque()).append(message)
-            self.pending_event_ids.discard(event_id)
-        output = message.get("output") or {}
-        if message.get("success") and "data" in output:
-            # Client's own thread looks for this message every 50 ms; what went well need not wait for that.
-            with contextlib.suppress(InvalidStateError):
-                self.answer.set_result(self.endpoints[self._fn_index].process_predictions(*output["data"]))
-        # Servers before the third version of the protocol leave the closing to the reader.
-        return protocol == "sse_v3"
-
-    def _take_over(self, job: Future[object]) -> None:
-        """The job ended, at the latest when its stream did: its outcome is the answer, unless there is one."""
-        with contextlib.suppress(InvalidStateError):
-            if error := job.exception():
-                self.answer.set_exception(error)
-            else:
-                self.answer.set_result(job.result())
-        # Not earlier: a job that finds its helpers' pool shut down waits for ever.
-        self.close()
-
-    def _cancel(self, event_id: str) -> None:
+    async def _take_back(self, joining: asyncio.Task[str]) -> None:
         """Ask the Space to stop this call. It may answer only when its function returns: nobody waits for that."""
-        body = {"session_hash": self.session_hash, "fn_index": self._fn_index, "event_id": event_id}
-        with contextlib.suppress(httpx.HTTPError):
-            httpx.post(
-                urllib.parse.urljoin(self.src_prefixed, CANCEL_URL),
-                json=body,
-                headers=self.headers,
-                cookies=self.cookies,
-                verify=self.ssl_verify,
-                timeout=CANCEL_TIMEOUT_S,
-            )
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(CANCEL_TIMEOUT_S):
+                body = {
+                    "session_hash": self._hash,
+                    "fn_index": self._space.endpoint.fn_index,
+                    "event_id": await joining,
+                }
+                await self._http.post(self._space.client.url_of(CANCEL_URL), json=body, headers=self._space.headers)
+
+    def _refusal(self, output: dict[str, Any]) -> EngineError:
+        message = output.get("error") or gradio_messages.HIDDEN
+        return gradio_messages.refusal(str(message), output.get("title"), credential=self._space.client.token or None)
 
 
-def _messages(response: httpx.Response, ended: threading.Event) -> Iterator[Message]:
-    """The JSON objects of an event stream, heartbeats left out, until the stream or the call ends."""
-    if ended.is_set():
-        return
-    for line in response.iter_lines():
-        if ended.is_set():
-            return
-        if line.startswith("data:"):
-            message: Message = json.loads(line[5:])
-            if message.get("msg") != "heartbeat":
-                yield message
+async def _messages(response: httpx.Response) -> AsyncGenerator[Message, None]:
+    """The JSON objects of an event stream, heartbeats left out."""
+    rest = b""
+    async for chunk in response.aiter_raw():
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > LONGEST_MESSAGE:
+            raise EngineBroken("The endpoint returned something very long instead of a picture.")
+        for line in lines:
+            if line.startswith(b"data:"):
+                message: Message = json.loads(line[5:])
+                if message.get("msg") != "heartbeat":
+                    yield message
 
 
-def file_at(path: str) -> dict[str, Any]:
-    """The argument that makes gradio_client upload this file."""
-    file: dict[str, Any] = handle_file(path)
-    return file
+def _check_picture(response: httpx.Response, max_bytes: int) -> None:
+    if response.status_code != httpx.codes.OK:
+        raise EngineBroken(f"The picture's address answered {response.status_code}.")
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    is_drawing = kind == "image/svg+xml"
+    if is_drawing or (not kind.startswith("image/") and kind != "application/octet-stream"):
+        raise EngineBroken(f"The endpoint returned {kind or 'no type'} instead of a picture.")
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise EngineBroken("The picture came packed although it was asked for unpacked.")
+    length = response.headers.get("content-length", "")
+    if length.isdigit() and int(length) > max_bytes:
+        raise EngineBroken(f"The picture is larger than {max_bytes} bytes.")
+
+
+def checked(response: httpx.Response) -> httpx.Response:
+    """This answer, when it is a good one; raises HTTPStatusError with the beginning of what was said."""
+    if response.is_success:
+        return response
+    said = " ".join(response.text.split())
+    text = f"{response.status_code} {response.reason_phrase} from {response.url.path}: {said[:300]}"
+    raise httpx.HTTPStatusError(text, request=response.request, response=response)
 
 
 def engine_error(error: BaseException, token: str | None) -> EngineError:
-    """What to do about whatever gradio_client raised for a call that carried this token.
-
-    Its own errors are ValueErrors, so the order matters.
-    """
+    """What to do about whatever was raised while connecting or calling with this token."""
     text = f"{type(error).__name__}: {error}"
+    if trouble := proxy_trouble(error):
+        return EngineBroken(trouble, secret=token)
     match error:
         case EngineError():
             return error
-        case AppError():
-            return gradio_messages.refusal(error.message, getattr(error, "title", None), credential=token)
-        case ValidationError():
-            return RequestRejected(text, secret=token, reconnect=True)
-        case AuthenticationError() if token:
-            return CredentialRejected(text, secret=token)
-        case QueueError() | TooManyRequestsError():
-            return EngineBusy(text, secret=token)
         case httpx.HTTPStatusError():
             return _status_error(error.response, text, token)
         case httpx.HTTPError() | LookupError() | TypeError():
             return EngineBroken(text, secret=token)
+        case TimeoutError():
+            return EngineBroken("The Space did not answer while connecting.")
         case CancelledError():
-            return EngineBroken("The Space ended the event stream before the picture was done.")
+            return EngineBroken("The engine was closed.")
     found = gradio_messages.refusal(str(error), credential=token)
     return EngineBroken(text, secret=token) if type(found) is EngineBroken else found
 
 
 def _status_error(response: httpx.Response, text: str, token: str | None) -> EngineError:
-    """An HTTP status while uploading, joining or listening, by gradio_messages' classes."""
+    """An HTTP status while connecting, uploading, joining or listening, by gradio_messages' classes."""
     match response.status_code:
         case 401 | 403 if token:
             return CredentialRejected(text, secret=token, reconnect=True)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sees to it that the programs which the tests drive are installed: MariaDB, Redis, Chromium, a Chinese font.
+# Sees to it that the programs which the tests drive are installed: MariaDB, Redis, Chromium, a Chinese font, logrotate.
 # Called by `make setup-test`. As root on Debian or Ubuntu it installs what is missing; elsewhere it says so and fails.
 set -eu
 
@@ -19,6 +19,7 @@ missing=""
 installed mariadbd && installed mariadb-install-db || missing="$missing mariadb-server"
 installed redis-server valkey-server || missing="$missing redis-server"
 installed chromium chromium-browser google-chrome || missing="$missing chromium"
+installed logrotate || missing="$missing logrotate"
 installed fc-list && [ -n "$(fc-list :lang=zh family)" ] || missing="$missing fontconfig fonts-noto-cjk"
 
 if [ -z "$missing" ]; then

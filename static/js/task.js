@@ -111,6 +111,10 @@ const actions = {
     const next = await call("POST", `/api/tasks/${encodeURIComponent(taskId)}/retry`, body);
     location.assign(`/tasks/${encodeURIComponent(next.taskId)}`);
   },
+  async wish() {
+    await call("POST", `/api/tasks/${encodeURIComponent(taskId)}/retry`, { whenReady: true });
+    await showNewState();
+  },
   async delete() {
     await call("DELETE", `/api/tasks/${encodeURIComponent(taskId)}`);
     location.assign("/");
@@ -150,11 +154,11 @@ document.addEventListener("click", (event) => {
   if (button) act(button.dataset.action, button);
 });
 document.addEventListener("submit", (event) => {
-  const form = event.target.closest('form[data-action="restyle"]');
+  const form = event.target.closest("#task form[data-action]");
   if (!form) return;
   event.preventDefault();
   const style = new FormData(form).get("style");
-  act("retry", form.querySelector("button[type=submit]"), style ? { style } : {});
+  act(form.dataset.action, form.querySelector("button[type=submit]"), style ? { style } : {});
 });
 
 begin();

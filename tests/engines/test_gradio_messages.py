@@ -11,14 +11,23 @@ from jobs.engines.base import (
     RequestRejected,
     masked,
 )
-from jobs.engines.gradio_messages import DAY_S, PENDING_CREDITS_S, refusal, retry_seconds
+from jobs.engines.gradio_messages import (
+    DAY_S,
+    HIDDEN,
+    PENDING_CREDITS_S,
+    TOKEN_NOT_TAKEN,
+    WAITING_FOR_GPU_TEXT,
+    refusal,
+    requested_seconds,
+    retry_seconds,
+)
 
 QUOTA_TITLE = "ZeroGPU quota exceeded"
 WORKER_TITLE = "ZeroGPU worker error"
 CLIENT_TITLE = "ZeroGPU client error"
 TOKEN_PAGE = "https://huggingface.co/settings/tokens"
 PRO_PAGE = "https://huggingface.co/subscribe/pro"
-HIDDEN = (
+HIDDEN_BY_CLIENT = (
     "The upstream Gradio app has raised an exception but has not enabled verbose error reporting. "
     "To enable, set show_error=True in launch()."
 )
@@ -164,6 +173,7 @@ BUSY = [
     ("Session not found.", None, None),
     ("Too many requests to the API, please try again later.", None, None),
     (HIDDEN, None, None),
+    (HIDDEN_BY_CLIENT, None, None),
 ]
 
 REJECTED = [
@@ -252,7 +262,9 @@ def test_a_priority_hint_is_no_rejected_token() -> None:
         ("Try again in 1 day, 2:03:04", 93784),
         ("Try again in 2 days, 0:00:01", 172801),
         ("Try again in 0:00:01.500000", 1.5),
+        ("Please retry in 1 day, 0:00:00", 86400),
         ("Try again in 2 days", 172800),
+        ("Try again in -1 day, 23:59:58", 0),
         ("Try again in 1 day.", 86400),
         ("It took 0:09:48", None),
         ("Try again once some of those tasks have completed.", None),
@@ -261,6 +273,66 @@ def test_a_priority_hint_is_no_rejected_token() -> None:
 def test_every_form_of_a_retry_time(text: str, seconds: float | None) -> None:
     """A wait is read in each form that Python and ZeroGPU write it, and only after `try again in` or `retry in`."""
     assert retry_seconds(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("You have exceeded your ZeroGPU quota (90s requested vs. 80s left).", 90),
+        ("You have exceeded your GPU quota (46s left vs. 60s requested). Please retry in 0:09:48", 60),
+        ("You have exceeded your GPU quota (120s requested vs. -3s left).", 120),
+        ("You have exceeded your GPU quota", None),
+        ("60s requested", None),
+    ],
+)
+def test_the_seconds_that_a_call_reserves(text: str, seconds: int | None) -> None:
+    """The requested seconds are read in both orders and travel with the refusal."""
+    assert requested_seconds(text) == seconds
+    error = refusal(text, QUOTA_TITLE)
+    assert isinstance(error, QuotaExhausted)
+    assert error.requested_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("message", "warned"),
+    [
+        ("You have exceeded your ZeroGPU quota (90s requested vs. 0s left). Try again in 1:00:00.", True),
+        ("You have exceeded your GPU quota (60s requested vs. 0s left). Try again in 1:00:00", True),
+        ("You have exceeded your free ZeroGPU quota (90s requested vs. 0s left). Try again in 1:00:00.", False),
+        ("You have exceeded your Pro GPU quota (60s requested vs. 0s left). Try again in 1:00:00", False),
+    ],
+)
+def test_a_token_that_seems_not_to_take(message: str, warned: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """A text that calls the caller neither free nor Pro warns the operator and asks for a fresh connection once.
+
+    Old Spaces address everybody like this, so the token is not rejected; a call without one warns of nothing.
+    """
+    error = refusal(f"{message} hf_thisisatoken", QUOTA_TITLE, credential="hf_thisisatoken")
+    assert isinstance(error, QuotaExhausted)
+    assert (error.retry_after, error.reconnect) == (3600, warned)
+    assert ("as if the call had carried no token" in caplog.text) is warned
+    assert "hf_thisisatoken" not in caplog.text
+    caplog.clear()
+    assert refusal(message, QUOTA_TITLE).reconnect is False
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "waits", "anonymous"),
+    [
+        ("Waiting for a GPU to become available", True, False),
+        ("Waiting for a GPU slot on this Space", True, False),
+        ("ZeroGPU init", True, False),
+        ("Successfully acquired a GPU", False, False),
+        ("Falling back to IP-based quotas (InvalidRepoToken)", False, True),
+        ("GPU task is exceeding its requested duration and might be aborted", False, False),
+        ("GPU device not used", False, False),
+    ],
+)
+def test_notices(text: str, waits: bool, anonymous: bool) -> None:
+    """Of what ZeroGPU says on the way, waiting becomes a stage and a token that did not take a warning."""
+    assert bool(WAITING_FOR_GPU_TEXT.search(text)) is waits
+    assert bool(TOKEN_NOT_TAKEN.search(text)) is anonymous
 
 
 def test_no_secret_in_an_error() -> None:

@@ -1,5 +1,6 @@
 """What the tests of the bad day share: a visitor, workers in this process and outside it, Spaces that misbehave."""
 
+import os
 import signal
 import threading
 import time
@@ -14,7 +15,6 @@ import pytest
 import requests
 from flask import Flask
 from PIL import Image
-from rq.timeouts import TimerDeathPenalty
 from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
@@ -114,8 +114,6 @@ def visitor(web: Flask) -> Visitor:
 class BurstWorker(PaintingWorker):
     """The painting worker, able to run in any thread until the queue is empty: it leaves the signals alone."""
 
-    death_penalty_class = TimerDeathPenalty
-
     def _install_signal_handlers(self) -> None:
         """The tests' own signal handlers stay."""
 
@@ -147,12 +145,15 @@ class WorkerProcess(Server):
 
     name = "worker"
 
-    def __init__(self, folder: Path, checkout: Path, redis_server: RedisServer, env: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, checkout: Path, redis_server: RedisServer, env: dict[str, str], preface: str = ""
+    ) -> None:
         super().__init__(folder)
         self._checkout, self._redis, self._env = checkout, redis_server, env
+        self._words = ["-c", f"{preface}\nimport worker\nworker.main([])"] if preface else ["worker.py"]
 
     def command(self) -> Sequence[str | Path]:
-        return [self._checkout / ".venv/bin/python", "worker.py"]
+        return [self._checkout / ".venv/bin/python", *self._words]
 
     def cwd(self) -> Path:
         return self._checkout
@@ -164,22 +165,33 @@ class WorkerProcess(Server):
         with self._redis.client() as client:
             return any(name.endswith(f"-{self.pid}") for name in client.hkeys("ghibli:workers"))
 
+    def wait_for_end(self) -> int:
+        """Wait until it ends by itself, or by its own hand, and give the exit code."""
+        process, self._process = self._process, None
+        return process.wait(30)
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM."""
+        os.kill(self.pid, signal.SIGTERM)
+
     def terminate(self) -> int:
         """Ask for a warm stop, wait for it and give the exit code."""
-        process, self._process = self._process, None
-        process.send_signal(signal.SIGTERM)
-        return process.wait(30)
+        self.ask_to_stop()
+        return self.wait_for_end()
 
 
 @pytest.fixture
 def worker_process(
     web: Flask, checkout: Path, redis_server: RedisServer, database_url: str, tmp_path: Path
 ) -> Iterator[Callable[..., WorkerProcess]]:
-    """Start real painting workers for `web`'s orders; whatever a test did to them, they are gone after it."""
+    """Start real painting workers for `web`'s orders; whatever a test did to them, they are gone after it.
+
+    Settings can be given by name; `preface` is Python that runs before the worker.
+    """
     settings = web.extensions["ghibli_runtime"].settings
     made: list[WorkerProcess] = []
 
-    def start(space: RunningSpace, api_name: str) -> WorkerProcess:
+    def start(space: RunningSpace, api_name: str, preface: str = "", **more: str) -> WorkerProcess:
         folder = tmp_path / f"worker-{len(made)}"
         temporary = folder / "tmp"
         temporary.mkdir(parents=True)
@@ -190,8 +202,9 @@ def worker_process(
             GRADIO_URL=space.url,
             GRADIO_API_NAME=api_name,
             TMPDIR=str(temporary),
+            **more,
         )
-        made.append(WorkerProcess(folder, checkout, redis_server, env))
+        made.append(WorkerProcess(folder, checkout, redis_server, env, preface))
         made[-1].start()
         return made[-1]
 

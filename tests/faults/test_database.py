@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -40,12 +41,13 @@ class StoreWithAPause(LocalStore):
         super().__init__(folder)
         self.kind, self.written, self.go_on = kind, threading.Event(), threading.Event()
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes, expires_at: datetime | None = None) -> str:
         """Write, then wait to be told to go on."""
         super().write(key, data)
         if key.startswith(self.kind):
             self.written.set()
             assert self.go_on.wait(30)
+        return key
 
 
 def give_a_pause(app: Flask, kind: str) -> StoreWithAPause:

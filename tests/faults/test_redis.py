@@ -1,5 +1,6 @@
 """Redis on its bad day: it is a doorbell and a cache, so an order outlives whatever happens to it."""
 
+import signal
 import time
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from ghibli_flask.services import tasks
 from tests.engines.conftest import RunningSpace
 from tests.faults.conftest import (
     Visitor,
+    WorkerProcess,
     assert_nothing_left,
     calls,
     edit,
@@ -29,6 +31,14 @@ from tests.faults.conftest import (
 from tests.support.redis_server import RedisServer
 
 Painter = Callable[..., Flask]
+SHORT_TTL_S = 4
+KILLED_BEFORE_THE_CLAIM = f"""
+import os, signal
+from ghibli_flask.services import runs
+from jobs import concurrent_worker
+concurrent_worker.EXECUTION_TTL_S = {SHORT_TTL_S}
+runs.claim = lambda public_id: os.kill(os.getpid(), signal.SIGKILL)
+"""
 QUICKLY_S = 10.0
 """Five times the two seconds that are wished, because the tests share their cores."""
 
@@ -112,27 +122,49 @@ def test_lost_with_orders_waiting(
     assert_nothing_left(web, clock)
 
 
-def test_lost_between_pop_and_claim(
+def test_lost_between_pop_and_start(
     web: Flask, visitor: Visitor, painter: Painter, gallery: RunningSpace, clock: FixedClock
 ) -> None:
-    """A ring whose worker died right after taking it is rung for again as soon as RQ has given it up."""
+    """A ring whose worker died right after taking it is rung for again, with no other worker about to notice."""
     task_id = visitor.order()
-    app = painter(gallery)
     with web.app_context():
         queue, redis = queueing.paint_queue(), runtime().redis
         # What a worker does first, and what its death leaves.
         ring = redis.lmove(queue.key, queue.intermediate_queue_key, "LEFT", "RIGHT").decode()
     clock.advance(seconds=31)
     assert sweep(web).rung == 0, "Somebody may be about to claim it."
-    paint_waiting(app)  # RQ's maintenance sees the lost ring for the first time.
     with web.app_context():
         first_seen = queue.intermediate_queue.get_first_seen_key(ring)
-        redis.set(first_seen, float(redis.get(first_seen)) - 61)
-    paint_waiting(app)  # And gives it up a minute later.
-    assert visitor.poll(task_id)["status"] == "PENDING"
+        redis.set(first_seen, float(redis.get(first_seen)) - 61)  # A minute later.
     assert sweep(web).rung == 1
-    paint_waiting(app)
+    paint_waiting(painter(gallery))
     assert visitor.poll(task_id)["status"] == "SUCCESS"
+    assert tries_used(web) == [1, 1]
+    assert_nothing_left(web, clock)
+
+
+def test_killed_between_start_and_claim(
+    web: Flask,
+    visitor: Visitor,
+    painter: Painter,
+    worker_process: Callable[..., WorkerProcess],
+    gallery: RunningSpace,
+    clock: FixedClock,
+) -> None:
+    """A ring whose worker was killed after RQ listed it as started is rung for again once that run is silent."""
+    worker = worker_process(gallery, "/six", KILLED_BEFORE_THE_CLAIM)
+    task_id = visitor.order()
+    assert worker.wait_for_end() == -signal.SIGKILL
+    assert len(running_rings(web)) == 1
+    clock.advance(seconds=31)
+    assert sweep(web).rung == 0, "Its run may be alive."
+    time.sleep(SHORT_TTL_S)
+    assert sweep(web).rung == 1
+    assert sweep(web).rung == 0
+    paint_waiting(painter(gallery))
+    assert visitor.poll(task_id)["status"] == "SUCCESS"
+    assert (row(web, task_id).attempt, row(web, task_id).deaths) == (1, 0)
+    assert running_rings(web) == []
     assert tries_used(web) == [1, 1]
     assert_nothing_left(web, clock)
 

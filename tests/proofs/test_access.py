@@ -23,6 +23,7 @@ from ghibli_flask import queueing
 from ghibli_flask.database import db
 from ghibli_flask.extensions import runtime
 from ghibli_flask.services import accounts, exports, sessions
+from ghibli_flask.task_states import Outcome
 from jobs.worker import ApplicationWorker
 from tests.support.member import PASSWORD, confirmed_account, member
 from tests.support.runs import paint
@@ -43,11 +44,16 @@ route                                        nobody holder guest  owner  other  
 GET    /                                     yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
 POST   /paint                                yes    yes    yes    yes    yes    yes    yes    yes    403     403
 GET    /tasks/<task_id>                      yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
+POST   /tasks/<task_id>/cancel               403    403    yes    yes    403    403    403    403    403     403
+POST   /tasks/<task_id>/retry                403    403    yes    yes    403    403    403    403    403     403
+POST   /tasks/<task_id>/wish                 403    403    yes    yes    403    403    403    403    403     403
+POST   /tasks/<task_id>/delete               403    403    yes    yes    403    403    403    403    403     403
 GET    /static/<filename>                    yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
 GET    /health                               yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
 GET    /api/health                           yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
 GET    /api/docs                             yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
 GET    /api/openapi.json                     yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
+GET    /api/token-status                     401    401    401    401    401    401    401    401    -       -
 GET    /api/styles                           yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
 GET    /api/csrf                             yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
 POST   /api/generate-image                   yes    yes    yes    yes    yes    yes    yes    yes    403     403
@@ -63,6 +69,9 @@ GET    /api/image/<task_id>/thumbnail        yes    yes    yes    yes    yes    
 GET    /api/image/<task_id>/original         403    403    yes    yes    403    403    403    403    yes     yes
 GET    /api/user-credits                     401    401    401    yes    yes    yes    401    401    yes     yes
 POST   /api/user-credits                     401    401    401    401    401    401    401    yes    403     -
+POST   /process/<task_id>                    401    401    401    401    401    401    401    401    403     -
+POST   /progress/<task_id>                   401    401    401    401    401    401    401    401    403     -
+POST   /api/transform-ghibli/progress/<task_id> 401 401    401    401    401    401    401    401    403     -
 GET    /auth/signin                          yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
 POST   /auth/signin                          yes    yes    yes    yes    yes    yes    yes    yes    403     403
 GET    /auth/signup                          yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
@@ -96,11 +105,33 @@ GET    /admin/ui/users/<user_id>             signin signin signin 403    403    
 POST   /admin/ui/users/<user_id>/block       401    401    401    403    403    yes    401    401    403     403
 POST   /admin/ui/users/<user_id>/balance     401    401    401    403    403    yes    401    401    403     403
 GET    /admin/ui/audit                       signin signin signin 403    403    yes    signin signin yes     yes
+GET    /gallery                              yes    yes    yes    yes    yes    yes    yes    yes    yes    yes
+GET    /share/<share_id>                     yes    yes    yes    yes    yes    yes    yes    yes    yes    yes
+GET    /share/<share_id>/picture             yes    yes    yes    yes    yes    yes    yes    yes    yes    yes
+GET    /share/<share_id>/thumbnail           yes    yes    yes    yes    yes    yes    yes    yes    yes    yes
+GET    /share/<share_id>/card                yes    yes    yes    yes    yes    yes    yes    yes    yes    yes
+GET    /share/<share_id>/original            yes    yes    yes    yes    yes    yes    yes    yes    yes    yes
+POST   /tasks/<task_id>/share                403    403    yes    yes    403    403    403    403    403    403
+POST   /share/<share_id>/change              403    403    yes    yes    403    403    403    403    403    403
+POST   /share/<share_id>/revoke              403    403    yes    yes    403    403    403    403    403    403
+POST   /share/<share_id>/report              yes    yes    yes    yes    yes    yes    yes    yes    403    403
+POST   /api/share                            403    403    yes    yes    403    403    403    403    403    403
+PATCH  /api/share/<share_id>                 403    403    yes    yes    403    403    403    403    403    403
+DELETE /api/share/<share_id>                 403    403    yes    yes    403    403    403    403    403    403
+POST   /api/share/<share_id>/report          yes    yes    yes    yes    yes    yes    yes    yes    403    403
+GET    /api/share/list                       yes    yes    yes    yes    yes    yes    yes    yes    yes    yes
+GET    /api/share/monitor                    yes    yes    yes    yes    yes    yes    yes    yes    yes    yes
+GET    /admin/ui/shares                      signin signin signin 403    403    yes    signin signin yes    yes
+GET    /admin/ui/shares/<share_id>/thumbnail signin signin signin 403    403    yes    signin signin yes    yes
+POST   /admin/ui/shares/<share_id>/hide      401    401    401    403    403    yes    401    401    403    403
+POST   /admin/ui/shares/<share_id>/restore   401    401    401    403    403    yes    401    401    403    403
+POST   /admin/ui/shares/<share_id>/approve   401    401    401    403    403    yes    401    401    403    403
 """
 
 # A page that tells of a refusal carries its status.
 PURPOSE = {"GET /auth/error": 400}
-UNFINISHED = {"POST /api/tasks/<task_id>/cancel"}
+UNFINISHED = {"POST /api/tasks/<task_id>/cancel", "POST /tasks/<task_id>/cancel"}
+UNPAINTED = {"POST /tasks/<task_id>/wish"}
 CHANGES_WHO_IS_THERE = {
     "POST /auth/signin",
     "POST /auth/signout",
@@ -114,6 +145,7 @@ CHANGES_WHO_IS_THERE = {
 OWNER, OTHER, ADMIN, SPARE = "owner@example.org", "other@example.org", "admin@example.org", "spare@example.org"
 EMAILS = {"owner": OWNER, "other": OTHER, "admin": ADMIN}
 ADMIN_KEY, API_TOKEN = "the operator's own long key 4711", "the program's own long token 0815"
+ADMIN_SECRET = "the operator's own long secret 1234"
 ELSEWHERE = "https://elsewhere.example"
 WITH_COOKIE = ("owner", "guest", "admin", "other", "holder")
 WITHOUT_COOKIE = ("key", "token", "nobody")
@@ -139,7 +171,7 @@ class Line:
     def first_who_may(self, *, cookie: bool) -> str:
         """The caller who is imitated from elsewhere, or without the token."""
         callers = WITH_COOKIE if cookie else WITH_COOKIE + WITHOUT_COOKIE
-        return next(caller for caller in callers if self.cells[caller] == "yes")
+        return next((caller for caller in callers if self.cells[caller] == "yes"), "nobody")
 
 
 def lines() -> list[Line]:
@@ -204,6 +236,7 @@ class Scene:
             self.pack_export()
         parameters: dict[str, Callable[[], str]] = {
             "<task_id>": lambda: self.task(line, caller),
+            "<share_id>": lambda: self.share(line, caller),
             "<token>": lambda: self.link(line.rule.split("/")[2]),
             "<public_id>": self.second_session,
             "<user_id>": lambda: self.spare_id,
@@ -236,14 +269,27 @@ class Scene:
             return {"data": forms[line.route]}
         if line.route == "POST /api/user-credits":
             return {"json": {"userId": self.spare_id, "operation": "add", "amount": 1}}
-        return {"json": {}} if line.rule.endswith("/retry") else {}
+        if line.route == "POST /api/share":
+            return {"json": {"taskId": self.task(line, caller)}}
+        if line.rule.endswith("/report"):
+            reason = {"reason": "other"}
+            return {"json": reason} if line.rule.startswith("/api/") else {"data": reason}
+        return {"json": {}} if line.rule.endswith("/retry") or line.method == "PATCH" else {}
 
     def task(self, line: Line, caller: str) -> str:
         """A new task: the guest's own for the guest, the owner's for everybody else."""
         task_id = self.browser("guest" if caller == "guest" else "owner").ordered(photo(32, 32))
         if line.route not in UNFINISHED:
-            paint(self.app, task_id)
+            paint(self.app, task_id, Outcome.FAILED if line.route in UNPAINTED else Outcome.PAINTED)
         return task_id
+
+    def share(self, line: Line, caller: str) -> str:
+        """A new share with everything shown: the guest's own for the guest, the owner's for everybody else."""
+        browser = self.browser("guest" if caller == "guest" else "owner")
+        task_id = browser.ordered(photo(32, 32))
+        paint(self.app, task_id)
+        made = browser.post("/api/share", json={"taskId": task_id, "showOriginal": True})
+        return str(made.get_json()["shareId"])
 
     def link(self, kind: str) -> str:
         """The secret part of a mailed link of this kind, to an account of its own."""
@@ -274,6 +320,7 @@ def app(app_factory: Callable[..., Flask]) -> Flask:
     return app_factory(
         admin_api_key=ADMIN_KEY,
         api_token=API_TOKEN,
+        admin_secret=ADMIN_SECRET,
         admin_emails=(ADMIN,),
         guest_daily_limit=1000,
         guest_daily_limit_per_address=1000,

@@ -9,6 +9,7 @@ from markupsafe import escape
 
 from tests.support.checkout import ROOT
 from tests.support.member import member
+from tests.support.runs import paint
 from tests.support.visitor import Visitor
 
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'{{ 7 * 7 }}"
@@ -58,6 +59,20 @@ def test_what_is_sent_back_with_an_error_is_text(app: Flask) -> None:
     assert_shown_as_text(visitor.post("/auth/forgot", data={"email": data["email"]}).get_data(as_text=True))
     assert_shown_as_text(visitor.get("/auth/error", query_string={"error": MARKUP}).get_data(as_text=True))
     assert_shown_as_text(visitor.get(f"/tasks/{MARKUP}").get_data(as_text=True))
+
+
+def test_shown_words_are_text(app: Flask) -> None:
+    """The words of an order are text on the page of its share, in its tags for chats, in the gallery and at the desk."""
+    owner, admin = member(app, "ada@example.org"), member(app, "admin@example.org")
+    task_id = owner.ordered(prompt=MARKUP)
+    paint(app, task_id)
+    made = owner.post("/api/share", json={"taskId": task_id, "inGallery": True, "showPrompt": True}).get_json()
+    pages = [f"/tasks/{task_id}", f"/share/{made['shareId']}", "/gallery"]
+    texts = [owner.get(page).get_data(as_text=True) for page in pages]
+    texts.append(admin.get(f"/admin/ui/shares?id={made['shareId']}").get_data(as_text=True))
+    assert all(MARKUP_AS_TEXT in text for text in texts[1:]), "the words are shown nowhere"
+    for text in texts:
+        assert_shown_as_text(text)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

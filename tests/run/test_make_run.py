@@ -14,7 +14,6 @@ from PIL import Image
 
 from scripts.processes import LOOPBACK, wait_until
 from tests.run.make_run import MakeRun, type_make
-from tests.support.redis_server import RedisServer
 
 # A start takes seconds on an idle machine and may take a minute on one that does other work beside.
 pytestmark = pytest.mark.timeout(400)
@@ -142,23 +141,6 @@ def test_a_wrong_setting_is_said_in_one_line(
     assert code != 0
     assert output.startswith(line)
     assert "Traceback" not in output
-
-
-def test_make_worker_joins_a_running_redis(make_run: Callable[..., MakeRun], redis_server: RedisServer) -> None:
-    """`make worker` starts both workers and the scheduler on the Redis of the settings, and nothing else."""
-    run = make_run("worker", REDIS_URL=redis_server.url, GRADIO_URL="http://127.0.0.1:1")
-    assert wait_until(lambda: sum("worker.py" in command for command in run.processes().values()) == 3, 20)
-    assert not any("gunicorn" in command or "app.py" in command for command in run.processes().values())
-    run.interrupt()
-    run.finish()
-    assert run.left_behind() == []
-
-
-def test_make_worker_needs_a_redis(checkout: Path, tmp_path: Path) -> None:
-    """Without a Redis in the settings `make worker` says what to do instead."""
-    code, output = type_make(checkout, tmp_path, "worker")
-    assert code != 0
-    assert output.startswith("REDIS_URL is not set")
 
 
 def test_make_alone_explains_every_target(checkout: Path) -> None:

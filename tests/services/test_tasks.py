@@ -75,7 +75,7 @@ def test_a_used_up_count_refuses_within_the_transaction(app: Flask, guest: Guest
         order(guest)
     source = files.keep(photo(), "sources", "jpg")
     with pytest.raises(SignInRequired):
-        tasks._enter(Order(Mode.IMAGE_TO_IMAGE, photo()), guest, source)
+        tasks._enter(Order(Mode.IMAGE_TO_IMAGE, photo()), guest, source, daily_limit=None)
     assert used(guest) == (3, 3)
     assert files.drain() == 1
     with reading() as session:

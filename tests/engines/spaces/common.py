@@ -1,4 +1,7 @@
-"""What the Spaces of these tests share: the endpoint's inputs, a visible trace of the call, and serving."""
+"""What the Spaces of these tests share: the endpoint's inputs, a visible trace of the call, and serving.
+
+They run on Gradio 4, 5 and 6.
+"""
 
 import sys
 import uuid
@@ -31,7 +34,16 @@ def painted(picture: Image.Image, said: str, folder: str) -> str:
     return path
 
 
-def serve(blocks: gr.Blocks, app: FastAPI | None = None) -> None:
+def error(message: str, title: str) -> gr.Error:
+    """An error for the caller; Gradio 4 knows no titles."""
+    if gr.__version__.startswith("4."):
+        return gr.Error(message)
+    return gr.Error(message, title=title, print_exception=False)
+
+
+def serve(blocks: gr.Blocks, app: FastAPI | None = None, path: str = "/", **mounting: object) -> None:
     """Serve on the loopback port that is named on the command line, until killed."""
-    mounted = gr.mount_gradio_app(app or FastAPI(), blocks, path="/", allowed_paths=["/"], show_error=False)
+    mounted = gr.mount_gradio_app(
+        app or FastAPI(), blocks, path=path, allowed_paths=["/"], show_error=False, **mounting
+    )
     uvicorn.run(mounted, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")

@@ -9,21 +9,22 @@ import time
 from pathlib import Path
 
 import gradio as gr
-from common import inputs, painted, serve
+from common import error, inputs, painted, serve
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
 FOLDER = tempfile.mkdtemp(dir=os.environ["SPACE_FOLDER"])
 STARTED: list[str] = []
 ENDED: list[str] = []
+STEPS: list[str] = []
 
 app = FastAPI()
 
 
 @app.get("/calls")
 def calls() -> dict[str, list[str]]:
-    """Which painters began and which came to their end, by prompt."""
-    return {"started": STARTED, "ended": ENDED}
+    """Which painters began, which came to their end, and each step of a patient one, by prompt."""
+    return {"started": STARTED, "ended": ENDED, "steps": STEPS}
 
 
 @app.middleware("http")
@@ -83,6 +84,16 @@ def slow(prompt, spatial_img, height, width, seed, control_type):
     return painted(spatial_img, "", FOLDER)
 
 
+def patient(prompt, spatial_img, height, width, seed, control_type):
+    """The same in steps, between which it can be told to stop."""
+    STARTED.append(prompt)
+    for _ in range(int(seed)):
+        time.sleep(0.1)
+        STEPS.append(prompt)
+        yield None
+    yield painted(spatial_img, "", FOLDER)
+
+
 def one_by_one(prompt, spatial_img, height, width, seed, control_type):
     """The same, one at a time; a function of its own, because Gradio limits by function."""
     return slow(prompt, spatial_img, height, width, seed, control_type)
@@ -92,7 +103,7 @@ def refuse(prompt, spatial_img, height, width, seed, control_type):
     """Refuses with the message and the title that the prompt holds."""
     said = json.loads(prompt)
     STARTED.append(prompt)
-    raise gr.Error(said["message"], title=said.get("title") or "Error", print_exception=False)
+    raise error(said["message"], said.get("title") or "Error")
 
 
 def notice(prompt, spatial_img, height, width, seed, control_type):
@@ -118,6 +129,31 @@ def html(prompt, spatial_img, height, width, seed, control_type):
     return file("page.html", b"<!doctype html><title>Busy</title>")
 
 
+def drawing(prompt, spatial_img, height, width, seed, control_type):
+    return file("drawing.svg", b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>')
+
+
+def data(prompt, spatial_img, height, width, seed, control_type):
+    return file("data.json", b'{"error": "no picture"}')
+
+
+def base64(prompt, spatial_img, height, width, seed, control_type):
+    return "data:image/png;base64,iVBORw0KGgo="
+
+
+def very_long(prompt, spatial_img, height, width, seed, control_type):
+    return "iVBORw0KGgo=" * 1_000_000
+
+
+def address(prompt, spatial_img, height, width, seed, control_type):
+    """A file at another host, as only a Space that means harm would return it."""
+    return {"path": f"{os.environ['ELSEWHERE']}a.png", "url": f"{os.environ['ELSEWHERE']}a.png"}
+
+
+def several(prompt, spatial_img, height, width, seed, control_type):
+    return [(painted(spatial_img, json.dumps([prompt]), FOLDER), "a caption"), painted(spatial_img, "", FOLDER)]
+
+
 def huge(prompt, spatial_img, height, width, seed, control_type):
     return file("huge.png", b"\x89PNG\r\n\x1a\n" + bytes(40 * 1024 * 1024))
 
@@ -139,7 +175,7 @@ with gr.Blocks() as blocks:
         # Other functions came first, so every later one has another number than before.
         for number in range(40):
             gr.Button().click(lambda: "another function", None, gr.Textbox(), api_name=f"new{number}")
-    for painter in (six, progress, steps, slow, refuse, notice, hidden):
+    for painter in (six, progress, steps, slow, patient, refuse, notice, hidden):
         gr.Button().click(
             painter, inputs(["Ghibli"], zero=False), gr.Image(), api_name=painter.__name__, concurrency_limit=8
         )
@@ -147,9 +183,12 @@ with gr.Blocks() as blocks:
     gr.Button().click(
         one_by_one, inputs(["Ghibli"], zero=False), gr.Image(), api_name="one_by_one", concurrency_limit=1
     )
-    for painter in (html, huge, elsewhere, endless):
+    for painter in (html, drawing, data, huge, elsewhere, endless):
         gr.Button().click(painter, inputs(["Ghibli"], zero=False), gr.File(), api_name=painter.__name__)
-    gr.Button().click(text, inputs(["Ghibli"], zero=False), gr.Textbox(), api_name="text")
+    for painter in (text, base64, very_long):
+        gr.Button().click(painter, inputs(["Ghibli"], zero=False), gr.Textbox(), api_name=painter.__name__)
+    gr.Button().click(address, inputs(["Ghibli"], zero=False), gr.JSON(), api_name="address")
+    gr.Button().click(several, inputs(["Ghibli"], zero=False), gr.Gallery(), api_name="several")
     gr.Button().click(nothing, inputs(["Ghibli"], zero=False), gr.Image(), api_name="nothing")
     gr.Button().click(demanding, [*inputs(["Ghibli"], zero=False), gr.Textbox()], gr.Image(), api_name="demanding")
 

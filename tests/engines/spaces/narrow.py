@@ -1,4 +1,4 @@
-"""A Space that paints one picture at a time and lets nobody wait."""
+"""A Space that paints one picture at a time, lets nobody wait, and takes itself for another host."""
 
 import os
 import time
@@ -18,4 +18,5 @@ with gr.Blocks() as blocks:
 blocks.queue(max_size=1)
 
 if __name__ == "__main__":
-    serve(blocks)
+    # What a Space behind a proxy is told of its own address; nobody can reach this one.
+    serve(blocks, root_path="https://painter.example/elsewhere")

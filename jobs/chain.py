@@ -1,0 +1,192 @@
+"""The engines in their order, with credentials, breakers and retries around every call. Called by `jobs.paint`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ghibli_flask.engine_catalogue import ENGINES, EngineFacts, Mode
+from ghibli_flask.extensions import runtime
+from ghibli_flask.services import flags
+from ghibli_flask.task_states import Stage
+from jobs.credentials import Credential, credentials_for
+from jobs.engines.base import (
+    PAINTING,
+    CredentialRejected,
+    Deadline,
+    DeadlinePassed,
+    Engine,
+    EngineBroken,
+    EngineBusy,
+    EngineError,
+    News,
+    PaintingCancelled,
+    PaintRequest,
+    QuotaExhausted,
+    RequestRejected,
+)
+from jobs.process import PaintingProcess
+from jobs.pulse import Pulse
+from jobs.retrying import busy_retries
+
+log = logging.getLogger(__name__)
+
+PROBE_S = 5.0
+LEAST_FOR_A_CALL_S = 5.0
+
+# What a task's row keeps as the reason, by what the engine said. What stands first is matched first.
+CODES: tuple[tuple[type[EngineError], str], ...] = (
+    (DeadlinePassed, "engine_timeout"),
+    (EngineBusy, "engine_busy"),
+    (QuotaExhausted, "quota"),
+    (RequestRejected, "engine_rejected"),
+    (EngineError, "engine_unavailable"),
+)
+
+
+@dataclass
+class Failures:
+    """What the engines that were tried said, so that the ending can be chosen."""
+
+    quota: bool = False
+    codes: list[str] = field(default_factory=list)
+
+    def add(self, engine: str, error: EngineError) -> None:
+        """Remember one engine's refusal and log it; its text is already masked."""
+        log.warning("engine %s: %s: %s", engine, type(error).__name__, error.safe_text)
+        self.quota = self.quota or isinstance(error, QuotaExhausted)
+        self.codes.append(next(code for kind, code in CODES if isinstance(error, kind)))
+
+    @property
+    def code(self) -> str:
+        """The reason that the visitor is told: the last engine's, which had the last chance."""
+        return self.codes[-1] if self.codes else "engine_unavailable"
+
+
+class NothingPaintedError(Exception):
+    """No engine painted; `failures` says why each did not."""
+
+    def __init__(self, failures: Failures) -> None:
+        super().__init__(", ".join(failures.codes) or "no engine was tried")
+        self.failures = failures
+
+
+@dataclass(frozen=True)
+class Errand:
+    """One order on its way through the engines: what to ask each for, how long there is, and whom to tell."""
+
+    mode: Mode
+    request_for: Callable[[EngineFacts], PaintRequest]
+    seconds_left: Callable[[], float]
+    pulse: Pulse
+
+
+def paint_with_any(process: PaintingProcess, errand: Errand) -> tuple[str, bytes]:
+    """The first engine that paints: its name and its answer.
+
+    Raises NothingPaintedError when none did, RequestRejected when the order is against an engine's rules, and
+    PaintingCancelled.
+    """
+    failures = Failures()
+    for engine in _usable(process, errand.mode):
+        request = errand.request_for(ENGINES[engine.name])
+        try:
+            return engine.name, _paint_with(engine, process, request, errand)
+        except PaintingCancelled:
+            raise
+        except EngineError as error:
+            failures.add(engine.name, error)
+            if isinstance(error, RequestRejected) and error.reason == "moderation":
+                raise
+    raise NothingPaintedError(failures)
+
+
+def _usable(process: PaintingProcess, mode: Mode) -> list[Engine]:
+    """The engines of this process that know the mode and that no operator has switched off."""
+    on = flags.current().engines
+    return [engine for engine in process.engines if engine.name in on and mode in engine.modes]
+
+
+def _paint_with(engine: Engine, process: PaintingProcess, request: PaintRequest, errand: Errand) -> bytes:
+    """One engine, behind its breaker, with one credential after the other."""
+    breaker = process.breakers[engine.name]
+    if not breaker.allows(lambda: _answers(engine)):
+        raise EngineBroken("It failed several times in a row and is left alone for a while.")
+    try:
+        picture = _with_credentials(engine, request, errand)
+    except (EngineBroken, EngineBusy):
+        breaker.failed()
+        raise
+    except (QuotaExhausted, RequestRejected):
+        breaker.succeeded()
+        raise
+    breaker.succeeded()
+    return picture
+
+
+def _with_credentials(engine: Engine, request: PaintRequest, errand: Errand) -> bytes:
+    """Take the next credential when one has no quota left or is refused; raises the last refusal."""
+    last: EngineError = QuotaExhausted("No token has time left.", retry_after=0.0)
+    deadline = _deadline_of(errand)
+    for credential in credentials_for(engine.name):
+        try:
+            return _call(engine, request, credential, deadline, errand.pulse)
+        except QuotaExhausted as error:
+            credential.exhausted(error)
+            last = error
+        except CredentialRejected as error:
+            credential.rejected()
+            last = error
+    raise last
+
+
+def _call(engine: Engine, request: PaintRequest, credential: Credential, deadline: Deadline, pulse: Pulse) -> bytes:
+    """One engine with one credential, tried again with growing pauses while it says that it is busy."""
+    pulse.enter(Stage.CONNECTING, engine.name)
+    began: list[float] = []
+
+    def on_news(news: News) -> None:
+        if news.stage == PAINTING and not began:
+            began.append(time.monotonic())
+        pulse.tell(news, engine.name)
+
+    try:
+        picture: bytes = busy_retries(runtime().settings, deadline, pulse.is_cancelled)(
+            engine.paint,
+            request,
+            credential=credential.secret,
+            deadline=deadline,
+            on_news=on_news,
+            is_cancelled=pulse.is_cancelled,
+        )
+    except (QuotaExhausted, CredentialRejected):
+        raise
+    except BaseException:
+        credential.used(_seconds_since(began))
+        raise
+    credential.used(_seconds_since(began))
+    return picture
+
+
+def _seconds_since(began: list[float]) -> float:
+    return time.monotonic() - began[0] if began else 0.0
+
+
+def _deadline_of(errand: Errand) -> Deadline:
+    """TASK_TIMEOUT_S for one engine, and never so long that saving would miss the task's own deadline."""
+    left = errand.seconds_left()
+    if left < LEAST_FOR_A_CALL_S:
+        raise DeadlinePassed("The order's time is over.")
+    return Deadline(min(runtime().settings.task_timeout_s, left))
+
+
+def _answers(engine: Engine) -> bool:
+    """Ask an engine cheaply whether it is back."""
+    try:
+        engine.check(credential=None, deadline=Deadline(PROBE_S))
+    except EngineError as error:
+        log.info("engine %s is still away: %s", engine.name, error.safe_text)
+        return False
+    return True

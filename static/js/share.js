@@ -1,0 +1,75 @@
+// Sharing: sends the owner's forms without leaving the page, copies the link, and hands it to the phone's own share
+// sheet. Listens on the document, because the panel is replaced after every change.
+
+import { announce, say } from "./words.js";
+
+/** Sends a form as the browser would, and puts the panel of the page that comes back in place of this one. */
+async function send(form) {
+  const panel = form.closest(".share-panel");
+  const alertBox = panel.querySelector("[data-share-alert]");
+  alertBox.hidden = true;
+  let page;
+  try {
+    const answer = await fetch(form.action, { method: "POST", body: new FormData(form), headers: { Accept: "text/html" } });
+    page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (!answer.ok) throw new Error(page.querySelector("main .lead")?.textContent);
+    if (new URL(answer.url).pathname !== location.pathname) {
+      location.assign(answer.url);
+      return;
+    }
+  } catch (problem) {
+    // The browser's own words for a broken line are nobody's language; ours are.
+    alertBox.textContent = problem instanceof TypeError ? say("actionFailed") : problem.message || say("actionFailed");
+    alertBox.hidden = false;
+    return;
+  }
+  const fresh = document.adoptNode(page.getElementById("share"));
+  panel.replaceWith(fresh);
+  offerSending(fresh);
+  announce(page.querySelector(".flash")?.textContent ?? "");
+  fresh.querySelector("#share-link, [type=submit]")?.focus({ preventScroll: true });
+}
+
+async function copy(button) {
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+  } catch {
+    document.getElementById("share-link")?.select(); // Not allowed here: the link is marked, ready to be copied by hand.
+    return;
+  }
+  const words = button.textContent;
+  button.textContent = button.dataset.done;
+  announce(button.dataset.done);
+  setTimeout(() => {
+    button.textContent = words;
+  }, 2000);
+}
+
+/** Shows the buttons that open the phone's share sheet, where there is one. */
+function offerSending(root) {
+  if (!navigator.share) return;
+  for (const button of root.querySelectorAll("[data-send]")) button.hidden = false;
+}
+
+document.addEventListener("submit", async (event) => {
+  const form = event.target.closest("form[data-share]");
+  if (!form) return;
+  event.preventDefault();
+  const button = form.querySelector("[type=submit]");
+  if (button.disabled) return;
+  button.disabled = true;
+  await send(form);
+  button.disabled = false;
+});
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (button?.dataset.copy) copy(button);
+  if (button?.dataset.send) navigator.share({ title: document.title, url: button.dataset.send }).catch(() => {});
+});
+
+document.addEventListener("focusin", (event) => {
+  if (event.target.id === "share-link") event.target.select();
+});
+
+offerSending(document);
