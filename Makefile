@@ -46,6 +46,10 @@ worker: setup-app ## Start painting worker, maintenance worker and scheduler wit
 migrate: setup-app ## Bring the database up to date
 	$(BIN)/flask --app wsgi db upgrade
 
+.PHONY: check-engines
+check-engines: setup-app ## Ask every engine, token and proxy whether it works; PAINT=1 has each paint, ENGINE=name asks one
+	@$(BIN)/python -m scripts.check_engines $(if $(PAINT),--paint) $(ENGINE:%=--engine %)
+
 ##@ Now and then
 .PHONY: examples
 examples: setup-space ## Paint the example pictures of the styles anew
@@ -54,6 +58,14 @@ examples: setup-space ## Paint the example pictures of the styles anew
 .PHONY: bench-sweep
 bench-sweep: setup-dev ## Measure the sweep on a throw-away MariaDB with a million orders
 	$(BIN)/python -m bench.sweep
+
+.PHONY: bench-history
+bench-history: setup-dev ## Measure a page of one's own pictures with 1,000 and 1,000,000 orders
+	$(BIN)/python -m bench.history
+
+.PHONY: chaos
+chaos: setup-test ## Kill everything in turn under hundreds of orders, and see that nothing is lost (10 minutes)
+	$(BIN)/python -m tests.chaos.run $(CHAOS)
 
 .PHONY: setup
 setup: setup-app setup-space ## Make the virtual environments that make run needs
@@ -70,7 +82,7 @@ clean: ## Remove environments and caches; pictures and data under instance/ stay
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- Set-up: each environment is made once for each state of its requirement files ---
 

@@ -9,42 +9,25 @@ sweep's seconds, and how long those orders waited.
 
 import argparse
 import statistics
-import tempfile
 import threading
 import time
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 from flask import Flask
 from sqlalchemy import text
 
-from ghibli_flask.database import db, reading, transaction
-from ghibli_flask.factory import create_app
+from bench.support import CHUNK, application
+from ghibli_flask.database import reading, transaction
 from ghibli_flask.models import HealthCheck
 from ghibli_flask.services import repair
-from ghibli_flask.settings import Settings
-from tests.support.checkout import ROOT, migrate, offline_env
-from tests.support.mariadb_server import MariaDBServer
-from tests.support.redis_server import RedisServer
 
 USERS = 500
 GUESTS = 500
-CHUNK = 100_000
 COLUMNS = (
     "public_id, owner, payer, mode, prompt, style, seed, status, progress, stage, attempt, ring, deaths, handbacks, "
     "charged, refunded, address_subject, paid_on, fingerprint, created_at, queued_at, heartbeat_at, deadline_at, "
     "finished_at, outcome"
 )
-
-
-class RoomyMariaDB(MariaDBServer):
-    """The tests' server with the memory of a small VPS, and with commits that wait for the disk."""
-
-    def command(self) -> list[str | Path]:
-        """The command line."""
-        small = {"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=0"}
-        kept = [word for word in super().command() if word not in small]
-        return [*kept, "--innodb-buffer-pool-size=512M", "--innodb-flush-log-at-trx-commit=1"]
 
 
 def fill(rows: int) -> None:
@@ -190,25 +173,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--stuck", type=int, default=1_000)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        mariadb, redis = RoomyMariaDB(folder / "mariadb"), RedisServer(folder / "redis")
-        try:
-            mariadb.start()
-            redis.start()
-            address = mariadb.url_of("tests")
-            migrate(ROOT, offline_env(DATABASE_URL=address, INSTANCE_DIR=str(folder / "instance")))
-            settings = Settings(
-                _env_file=None, database_url=address, redis_url=redis.url, instance_dir=folder / "instance",
-                gradio_url="http://127.0.0.1:1", log_level="ERROR",
-            )  # fmt: skip
-            app = create_app(settings, for_worker=True)
-            with app.app_context():
-                run(app, options.rows, options.stuck)
-                db.engine.dispose()
-        finally:
-            redis.stop()
-            mariadb.stop()
+    with application() as app:
+        run(app, options.rows, options.stuck)
 
 
 def run(app: Flask, rows: int, stuck: int) -> None:

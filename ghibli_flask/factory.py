@@ -14,6 +14,7 @@ from ghibli_flask import models
 from ghibli_flask.admin.people import people
 from ghibli_flask.admin.shares import share_desk
 from ghibli_flask.api.credits import credit_routes
+from ghibli_flask.api.history import history_routes
 from ghibli_flask.api.meta import meta
 from ghibli_flask.api.orders import orders
 from ghibli_flask.api.pictures import picture_routes
@@ -38,6 +39,8 @@ from ghibli_flask.i18n import install_i18n
 from ghibli_flask.logs import configure_logging
 from ghibli_flask.masking import Mask
 from ghibli_flask.pages.account import account_pages
+from ghibli_flask.pages.legal import legal
+from ghibli_flask.pages.pictures import own_pictures
 from ghibli_flask.pages.sharing import share_pages
 from ghibli_flask.pages.task_actions import task_actions
 from ghibli_flask.pages.visitor import visitor
@@ -57,6 +60,7 @@ BLUEPRINTS = (
     polling,
     picture_routes,
     upload_routes,
+    history_routes,
     share_routes,
     credit_routes,
     token_routes,
@@ -64,8 +68,10 @@ BLUEPRINTS = (
     meta,
     visitor,
     task_actions,
+    own_pictures,
     share_pages,
     account_pages,
+    legal,
     passwords,
     people,
     share_desk,

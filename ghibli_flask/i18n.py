@@ -9,7 +9,7 @@ from pathlib import Path
 from flask import Flask, request
 from flask_babel import Babel, get_locale
 
-from ghibli_flask.visitors import signed_in
+from ghibli_flask.visitors import signed_in_if_known
 
 LOCALES = ("en",)
 _MESSAGES = Path(__file__).with_name("waiting_messages.json")
@@ -27,7 +27,7 @@ def waiting_messages() -> list[str]:
 
 
 def _choose_locale() -> str:
-    who = signed_in()
+    who = signed_in_if_known()
     if who and who.locale in LOCALES:
         return str(who.locale)
     return request.accept_languages.best_match(LOCALES, default=LOCALES[0])

@@ -52,4 +52,6 @@ def secrets_of(settings: Settings) -> set[str]:
     for name in ADDRESSES:
         password = urlsplit(getattr(settings, name) or "").password or ""
         found.update((password, unquote(password)))
+    # The key of a Sentry address stands where others have the name.
+    found.add(urlsplit(settings.sentry_dsn or "").username or "")
     return {value for value in found if len(value) >= SHORTEST}

@@ -19,6 +19,7 @@ from spectree.model_adapter.pydantic_adapter import BaseFile
 from ghibli_flask.engine_catalogue import Mode
 from ghibli_flask.errors import TASK_FAILURES, FieldError, InvalidFields, MalformedRequest, _
 from ghibli_flask.services import flags
+from ghibli_flask.services.history import Entry
 from ghibli_flask.services.orders import Order
 from ghibli_flask.services.progress import TaskView
 from ghibli_flask.services.wishes import WishView
@@ -389,7 +390,7 @@ def task_answer(view: TaskView) -> TaskAnswer:
         refunded=view.refunded,
         urls=[picture] if done else [],
         thumbnail_url=f"{picture}/thumbnail" if done else None,
-        note=gettext(view.note) if view.note else None,
+        note=note_text(view),
         error=failure_text(view),
         code=view.error_code,
         attempt=view.attempt,
@@ -405,13 +406,18 @@ def wish_answer(wish: WishView) -> WishAnswer:
     return WishAnswer(state=state, not_before=_zulu(wish.not_before), task_id=wish.task_id)
 
 
-def failure_text(view: TaskView) -> str | None:
+def note_text(view: TaskView | Entry) -> str | None:
+    """What is to be said about a finished picture, in the visitor's language."""
+    return gettext(view.note) if view.note else None
+
+
+def failure_text(view: TaskView | Entry) -> str | None:
     """Why a task failed, and what came back, in the visitor's language."""
     reason = failure_reason(view)
     return f"{reason} {gettext(_('Your try has come back.'))}" if reason and view.refunded else reason
 
 
-def failure_reason(view: TaskView) -> str | None:
+def failure_reason(view: TaskView | Entry) -> str | None:
     """Why a task failed, in the visitor's language; None when it did not."""
     if view.state is not TaskState.FAILED:
         return None

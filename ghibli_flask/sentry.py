@@ -27,12 +27,12 @@ def start_sentry(settings: Settings, mask: Mask) -> None:
     if not settings.sentry_dsn:
         return
     ignore_logger(ALERTS_LOGGER)
+    # What identifies a visitor is sent only when it is asked for (data_collection), and nobody asks here.
     sentry_sdk.init(
         dsn=settings.sentry_dsn,
         environment=settings.app_env,
         integrations=[FlaskIntegration(), LoggingIntegration()],
         auto_enabling_integrations=False,
-        send_default_pii=False,
         include_local_variables=False,
         max_request_body_size="never",
         before_send=lambda event, _hint: _scrubbed(event, mask),

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import secrets
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 WEAK_SECRETS = frozenset({"", "secret", "changeme", "change-me", "password", "development-key", "dev"})
 SHORTEST_SECRET = 32
+PLACEHOLDER_CONTACT = "operator@example.org"
+PLACEHOLDER_JURISDICTION = "the country that the operator lives in"
 
 
 ALL_ENGINES = ("gradio", "kie", "openai", "processor")
@@ -53,6 +56,17 @@ def _named(*names: str, default: Any, **bounds: Any) -> Any:
     return Field(default, validation_alias=AliasChoices(*names), **bounds)
 
 
+def _address(value: str) -> SplitResult:
+    """The parts of an address; raises ValueError in words that quote nothing of it, for it may hold a password."""
+    try:
+        parts = urlsplit(value)
+        # Read here because it is checked only when it is read: a / or # in a password ends the host before its port.
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is no address; characters such as / # ? in a password are written as %2F %23 %3F") from None
+    return parts
+
+
 class Settings(BaseSettings):
     """Every setting of the product; see docs/settings.md for what each one does."""
 
@@ -72,21 +86,24 @@ class Settings(BaseSettings):
     port: int = Field(3000, ge=1, le=65535)
     trusted_proxies: int = Field(0, ge=0, le=10)
     cors_origins: CommaList = ()
-    secret_key: CommaList = _named("SECRET_KEY", "NEXTAUTH_SECRET", default=())
+    secret_key: CommaList = _named("SECRET_KEY", "NEXTAUTH_SECRET", default=(), repr=False)
     instance_dir: Path = ROOT / "instance"
     site_name: str = "Painted Window"
+    legal_contact_email: str = Field(PLACEHOLDER_CONTACT, pattern=r"^[^@\s]+@[^@\s]+$")
+    legal_effective_date: date = date(2026, 11, 22)
+    legal_jurisdiction: str = PLACEHOLDER_JURISDICTION
 
-    database_url: str | None = None
+    database_url: str | None = Field(None, repr=False)
     mysql_host: str | None = None
     mysql_port: int = Field(3306, ge=1, le=65535)
     mysql_user: str = "root"
-    mysql_password: str = ""
+    mysql_password: str = Field("", repr=False)
     mysql_database: str = "ghibli"
 
-    redis_url: str | None = None
+    redis_url: str | None = Field(None, repr=False)
     redis_host: str | None = None
     redis_port: int = Field(6379, ge=1, le=65535)
-    redis_password: str = ""
+    redis_password: str = Field("", repr=False)
     queue_prefix: str = Field("ghibli", pattern=r"^[a-z0-9][a-z0-9_-]{0,30}$")
 
     gradio_url: str | None = None
@@ -119,15 +136,15 @@ class Settings(BaseSettings):
     accel_location: str | None = Field(None, pattern=r"^/[\w/-]+$")
 
     google_client_id: str | None = None
-    google_client_secret: str | None = None
+    google_client_secret: str | None = Field(None, repr=False)
     google_metadata_url: str = "https://accounts.google.com/.well-known/openid-configuration"
 
-    api_token: str | None = None
+    api_token: str | None = Field(None, repr=False)
     task_process_secret_key: str | None = _named(
         "TASK_PROCESS_SECRET_KEY", "INTERNAL_API_KEY", "API_SECRET_KEY", default=None, repr=False
     )
     admin_secret: str | None = Field(None, repr=False)
-    admin_api_key: str | None = None
+    admin_api_key: str | None = Field(None, repr=False)
     admin_emails: CommaList = ()
 
     monthly_credits: int = Field(30, ge=0)
@@ -160,7 +177,7 @@ class Settings(BaseSettings):
     https_proxy: str | None = Field(None, repr=False)
     no_proxy: str | None = None
 
-    mail_url: str | None = None
+    mail_url: str | None = Field(None, repr=False)
     mail_from: str | None = None
     alert_email: CommaList = ()
     alert_webhook_url: str | None = Field(None, repr=False)
@@ -205,7 +222,7 @@ class Settings(BaseSettings):
         """An address starts with http:// or https:// and is kept without its last slash."""
         if value is None:
             return None
-        parts = urlsplit(value)
+        parts = _address(value)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be an address such as https://example.org")
         return value.rstrip("/")
@@ -214,7 +231,7 @@ class Settings(BaseSettings):
     @classmethod
     def smtp_address(cls, value: str | None) -> str | None:
         """Mail goes out by smtp:// or smtps://user:password@host:port."""
-        if value is not None and (urlsplit(value).scheme not in {"smtp", "smtps"} or not urlsplit(value).hostname):
+        if value is not None and (_address(value).scheme not in {"smtp", "smtps"} or not _address(value).hostname):
             raise ValueError("must be an address such as smtp://user:password@mail.example.org:587")
         return value
 
@@ -223,7 +240,7 @@ class Settings(BaseSettings):
     def exact_origins(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         """An origin is scheme, host and port, and nothing behind it."""
         for value in values:
-            parts = urlsplit(value)
+            parts = _address(value)
             if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query:
                 raise ValueError("must hold exact origins such as https://www.example.org, separated by commas")
         return values

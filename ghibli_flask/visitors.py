@@ -13,7 +13,7 @@ from flask import session as flask_session
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 from itsdangerous import BadSignature, URLSafeSerializer
 
-from ghibli_flask.errors import Forbidden, FreshSignInNeeded, NotSignedIn
+from ghibli_flask.errors import Forbidden, FreshSignInNeeded, NotSignedIn, Unavailable
 from ghibli_flask.extensions import runtime
 from ghibli_flask.services import sessions
 from ghibli_flask.services.allowances import Guest, guest_of
@@ -49,6 +49,20 @@ def client_address() -> str:
 def signed_in() -> SignedIn | None:
     """Who is signed in, if anybody is."""
     return current_user.signed_in if isinstance(current_user._get_current_object(), SessionUser) else None
+
+
+def signed_in_if_known() -> SignedIn | None:
+    """Who is signed in, nobody while the database cannot tell: for the language and the frame of every page.
+
+    An error page must not fail for the reason that it tells of.
+    """
+    if g.get("sessions_are_away"):
+        return None
+    try:
+        return signed_in()
+    except Unavailable:
+        g.sessions_are_away = True
+        return None
 
 
 def current_payer() -> Payer:
@@ -117,7 +131,7 @@ def greet() -> None:
 def install_visitors(app: Flask) -> None:
     """Let answers carry the cookie that `greet` decided on, and let Flask-Login find the signed-in user."""
     app.after_request(_hand_out_cookie)
-    manager = LoginManager(app)
+    manager = LoginManager(app, add_context_processor=False)  # Templates get `who`, which asks once.
     manager.session_protection = None  # The session's row is the protection: it can be listed and ended.
     manager.user_loader(_load_user)
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ghibli_flask.engine_catalogue import ENGINES, EngineFacts, Mode
 from ghibli_flask.extensions import runtime
@@ -28,7 +29,6 @@ from jobs.engines.base import (
     RequestRejected,
 )
 from jobs.process import PaintingProcess
-from jobs.pulse import Pulse
 from jobs.retrying import busy_retries
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,19 @@ class NothingPaintedError(Exception):
         self.failures = failures
 
 
+class Listener(Protocol):
+    """Whom a painting is told to: `jobs.pulse` for an order."""
+
+    def enter(self, stage: Stage, engine: str | None = None) -> None:
+        """The work moved on to this stage."""
+
+    def tell(self, news: News, engine: str) -> None:
+        """Take an engine's news."""
+
+    def is_cancelled(self) -> bool:
+        """Whether nobody wants the picture any more."""
+
+
 @dataclass(frozen=True)
 class Errand:
     """One order on its way through the engines: what to ask each for, how long there is, and whom to tell."""
@@ -80,7 +93,7 @@ class Errand:
     mode: Mode
     request_for: Callable[[EngineFacts], PaintRequest]
     seconds_left: Callable[[], float]
-    pulse: Pulse
+    pulse: Listener
 
 
 def paint_with_any(process: PaintingProcess, errand: Errand) -> tuple[str, bytes]:
@@ -115,7 +128,7 @@ def _paint_with(engine: Engine, process: PaintingProcess, request: PaintRequest,
     if not breaker.allows(lambda: _answers(engine)):
         raise EngineBroken("It failed several times in a row and is left alone for a while.")
     try:
-        picture = _with_credentials(engine, request, errand)
+        picture = paint_with_credentials(engine, request, errand)
     except (EngineBroken, EngineBusy):
         breaker.failed()
         raise
@@ -126,8 +139,11 @@ def _paint_with(engine: Engine, process: PaintingProcess, request: PaintRequest,
     return picture
 
 
-def _with_credentials(engine: Engine, request: PaintRequest, errand: Errand) -> bytes:
-    """Take the next credential when one has no quota left or is refused; raises the last refusal."""
+def paint_with_credentials(engine: Engine, request: PaintRequest, errand: Errand) -> bytes:
+    """One engine with one credential after the other, while they have no quota left or are refused.
+
+    Raises the last refusal. Also called by `scripts.check_engines`.
+    """
     last: EngineError = QuotaExhausted("No token has time left.", retry_after=0.0)
     deadline = _deadline_of(errand)
     for credential in credentials_for(engine.name):
@@ -142,7 +158,7 @@ def _with_credentials(engine: Engine, request: PaintRequest, errand: Errand) -> 
     raise last
 
 
-def _call(engine: Engine, request: PaintRequest, credential: Credential, deadline: Deadline, pulse: Pulse) -> bytes:
+def _call(engine: Engine, request: PaintRequest, credential: Credential, deadline: Deadline, pulse: Listener) -> bytes:
     """One engine with one credential, tried again with growing pauses while it says that it is busy."""
     pulse.enter(Stage.CONNECTING, engine.name)
     began: list[float] = []

@@ -77,8 +77,8 @@ class Running:
     @property
     def is_overdue(self) -> bool:
         """Whether it should have ended by itself long ago."""
-        timeout = self.job.timeout or math.inf
-        return time.monotonic() - self.began_at > timeout + OVERDUE_BY_S
+        timeout = self.job.timeout or 0
+        return timeout > 0 and time.monotonic() - self.began_at > timeout + OVERDUE_BY_S
 
 
 class ConcurrentWorker(ApplicationWorker):
@@ -167,7 +167,7 @@ class ConcurrentWorker(ApplicationWorker):
         except REDIS_AWAY as error:
             log.warning("Redis went away before job %s began; it is rung for again: %s", job.id, error)
             for stray in self.executions.keys() - self._running.keys():
-                del self.executions[stray]
+                self.executions.pop(stray, None)
             self._free.release()
             return
         self._running[execution.id] = running = Running(job, execution)

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import shutil
 import statistics
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import cast
 
 from flask import Flask, current_app
@@ -43,8 +40,7 @@ class PaintingProcess:
         self._app, self._name, self._slots = app, name, slots
         with app.app_context():
             settings, mailbox = runtime().settings, status.mailbox()
-        self.temp_dir = own_temp_dir(settings.instance_dir / "tmp")
-        self.engines: tuple[Engine, ...] = build_engines(settings.engines, _options(settings, self.temp_dir, mailbox))
+        self.engines: tuple[Engine, ...] = build_engines(settings.engines, engine_options(settings, mailbox))
         self.breakers = {engine.name: Breaker(engine.name) for engine in self.engines}
         self._busy = 0
         self._durations: deque[float] = deque(maxlen=queueing.LAST_DURATIONS)
@@ -59,12 +55,11 @@ class PaintingProcess:
         self._thread.start()
 
     def close(self) -> None:
-        """Let go of engines and temporary files, and take back the news."""
+        """Let go of the engines, and take back the news."""
         self._done.set()
         self._thread.join()
         for engine in self.engines:
             engine.close()
-        shutil.rmtree(self.temp_dir, ignore_errors=True)
         with self._app.app_context():
             try:
                 queueing.forget_worker(self._name)
@@ -124,20 +119,9 @@ def painting_process() -> PaintingProcess:
     return cast(PaintingProcess, current_app.extensions[PROCESS_KEY])
 
 
-def own_temp_dir(parent: Path) -> Path:
-    """A folder for this process alone; those of processes that were killed are removed."""
-    parent.mkdir(parents=True, exist_ok=True)
-    for folder in parent.glob("worker-*"):
-        if not Path(f"/proc/{folder.name.removeprefix('worker-')}").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-    own = parent / f"worker-{os.getpid()}"
-    own.mkdir(exist_ok=True)
-    return own
-
-
-def _options(settings: Settings, temp_dir: Path, mailbox: Mailbox) -> EngineOptions:
+def engine_options(settings: Settings, mailbox: Mailbox | None) -> EngineOptions:
+    """What the engines need to know of the settings."""
     return EngineOptions(
-        temp_dir=temp_dir,
         gradio_url=settings.gradio_url or "",
         gradio_api_name=settings.gradio_api_name,
         gradio_token_hosts=settings.gradio_token_hosts,

@@ -34,6 +34,9 @@ PUBLISH_EVERY_S = 5.0
 PUBLISH_AT_MOST_EVERY_S = 0.5
 PUBLISHING_S = 1.0
 LOOK_EVERY_S = 1.0
+SLOW_S = 0.3
+REST_S = 5.0
+"""After an answer of Redis that took longer than SLOW_S, the painting does not ask again for so long."""
 MOST_OF_A_GUESS = 0.95
 PULSES_KEY = "ghibli_pulses"
 
@@ -48,7 +51,7 @@ class Pulse:
         self._lost = threading.Event()
         self._live = run.live
         self._painting_since: float | None = None
-        self._last_published = self._last_look = time.monotonic()
+        self._last_published = self._last_look = self._rests_until = time.monotonic()
 
     def __enter__(self) -> Pulse:
         self._pulses.heartbeats.join(self)
@@ -71,9 +74,10 @@ class Pulse:
         if self._is_stopping() or self._lost.is_set():
             return True
         now = time.monotonic()
-        if now - self._last_look >= LOOK_EVERY_S:
+        if now - self._last_look >= LOOK_EVERY_S and now >= self._rests_until:
             self._last_look = now
             self._look()
+            self._rest_when_slow(now)
         return self._lost.is_set()
 
     def tell(self, news: News, engine: str | None = None) -> None:
@@ -100,8 +104,15 @@ class Pulse:
                 engine_rank=news.rank if news else None,
                 engine_eta=news.eta_seconds if news else None,
             )
-        if is_new_stage or time.monotonic() - self._last_published >= PUBLISH_AT_MOST_EVERY_S:
+        now = time.monotonic()
+        is_time = is_new_stage or now - self._last_published >= PUBLISH_AT_MOST_EVERY_S
+        if is_time and now >= self._rests_until:
             self._publish()
+            self._rest_when_slow(now)
+
+    def _rest_when_slow(self, asked_at: float) -> None:
+        if time.monotonic() - asked_at > SLOW_S:
+            self._rests_until = time.monotonic() + REST_S
 
     def _publish(self) -> None:
         with self._lock:

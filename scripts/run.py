@@ -19,6 +19,7 @@ from typing import IO
 
 import requests
 
+from ghibli_flask.proxies import LOOPBACK as DIRECT
 from ghibli_flask.settings import Settings, SettingsError, load_settings
 from scripts.database_check import database_answers, database_is_up_to_date
 from scripts.embedded_redis import find_redis_program, redis_answers, redis_command
@@ -159,8 +160,8 @@ class Development:
 
     def bypass_proxies(self) -> None:
         """Keep calls to this machine's own Space away from a proxy, which could not reach it."""
-        excepted = self.env.get("no_proxy") or self.env.get("NO_PROXY")
-        hosts = f"{excepted},{LOOPBACK}" if excepted else LOOPBACK
+        excepted = self.settings.no_proxy
+        hosts = f"{excepted},{DIRECT}" if excepted else DIRECT
         self.env |= {"no_proxy": hosts, "NO_PROXY": hosts}
 
     def wait_for_web(self) -> None:

@@ -25,6 +25,7 @@ from ghibli_flask.factory import create_app
 from ghibli_flask.settings import Settings
 from tests.support.browser import CHROMIUM_FLAGS, open_page
 from tests.support.checkout import ROOT, copy_checkout, migrate, offline_env
+from tests.support.mail_server import MailServer, Postbox
 from tests.support.mariadb_server import MariaDBServer
 from tests.support.no_network import loopback_only
 from tests.support.redis_server import RedisServer
@@ -33,6 +34,8 @@ from tests.support.server import find_program
 from tests.support.site import Site
 from tests.support.space_server import SpaceServer
 from tests.support.standins.imgbb import ImgBBStandIn
+from tests.support.standins.openai import KEY as OPENAI_KEY
+from tests.support.standins.openai import OpenAIStandIn
 from tests.support.standins.r2 import R2StandIn
 
 # Names, or beginnings of names, that pass from the developer's environment into the tests.
@@ -146,15 +149,32 @@ def imgbb(imgbb_server: ImgBBStandIn) -> ImgBBStandIn:
 
 
 @pytest.fixture(scope="session")
+def words_painter() -> Iterator[OpenAIStandIn]:
+    """The engine of `site` that paints from words: it gives the same real picture whatever it is asked."""
+    with OpenAIStandIn() as api:
+        api.picture = (ROOT / "docs/photographs/china.jpg").read_bytes()
+        yield api
+
+
+@pytest.fixture(scope="session")
 def running_site(
     checkout: Path,
     tmp_path_factory: pytest.TempPathFactory,
     mariadb_server: MariaDBServer,
     space_server: SpaceServer,
+    words_painter: OpenAIStandIn,
 ) -> Iterator[Site]:
     """The processes behind `site`; tests ask for `site`."""
     folder = tmp_path_factory.mktemp("site")
-    site = Site(checkout, folder, database_url=mariadb_server.url_of("site"), gradio_url=space_server.url)
+    site = Site(
+        checkout,
+        folder,
+        database_url=mariadb_server.url_of("site"),
+        gradio_url=space_server.url,
+        ENGINES="gradio,openai",
+        OPENAI_API_KEY=OPENAI_KEY,
+        OPENAI_BASE_URL=words_painter.api_url,
+    )
     try:
         site.start()
         yield site
@@ -283,6 +303,25 @@ def app(app_factory: Callable[..., Flask]) -> Flask:
 def client(app: Flask) -> FlaskClient:
     """A visitor without cookies."""
     return app.test_client()
+
+
+# --- Mail ---
+
+
+@pytest.fixture
+def postbox() -> Postbox:
+    """An empty postbox."""
+    return Postbox()
+
+
+@pytest.fixture
+def mail_server(postbox: Postbox) -> Iterator[MailServer]:
+    """A mail server that is up; a test may stop it."""
+    server = MailServer(postbox)
+    server.start()
+    yield server
+    if not server.loop.is_closed():
+        server.stop()
 
 
 # --- The browser ---

@@ -38,11 +38,17 @@ def image(task_id: str) -> Response:
 @picture_routes.get("/api/image/<task_id>/thumbnail")
 @spec.validate(resp=STREAMED, tags=TAGS)
 def image_thumbnail(task_id: str) -> Response:
-    """The finished picture at 480 px."""
+    """The finished picture at 480 px; a browser may keep it for an hour."""
     handed_over = processors.result_file(task_id) if holds_process_secret() else None
-    file = handed_over or pictures.result_file(task_id, current_payer())
-    key = f"{file.key}.webp"
-    return _not_modified(key) or picture_response(thumbnail(files.read(file)).data, key)
+    kept = None if handed_over else pictures.thumbnail_file(task_id, current_payer())
+    if kept:
+        response = _not_modified(kept.key) or picture_response(files.read(kept), kept.key)
+    else:
+        file = handed_over or pictures.result_file(task_id, current_payer())
+        key = f"{file.key}.webp"
+        response = _not_modified(key) or picture_response(thumbnail(files.read(file)).data, key)
+    response.headers["Cache-Control"] = "private, max-age=3600"
+    return response
 
 
 @picture_routes.get("/api/image/<task_id>/original")

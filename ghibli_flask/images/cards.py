@@ -22,6 +22,7 @@ _QUALITY = 88
 # Shapes are drawn larger and reduced, because Pillow's own edges are not smooth.
 _FINER = 2
 
+# The site's own typeface at weight 480 as TrueType, because Pillow reads no WOFF2; its licence lies beside it.
 _FONT = Path(__file__).parent / "fonts" / "fraunces-soft-latin.ttf"
 _NAME_SIZE = 38
 _LONGEST_NAME = 40

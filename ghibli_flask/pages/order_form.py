@@ -35,7 +35,7 @@ SELDOM = ("photo_size", "words_size", "width", "height", "seed", "public")
 
 def typed(modes: Collection[Mode]) -> dict[str, str]:
     """The value of every field: what was sent, else that of an untouched form. `?mode=` opens it in another mode."""
-    blank = dict.fromkeys(("prompt", *SELDOM), "") | {"mode": _first_mode(modes), "style": DEFAULT_STYLE}
+    blank = dict.fromkeys(("prompt", *SELDOM), "") | {"mode": Mode.IMAGE_TO_IMAGE.value, "style": DEFAULT_STYLE}
     given = request.form if request.method == "POST" else {"mode": request.args.get("mode", "")}
     values = {name: given.get(name) or default for name, default in blank.items()}
     if values["mode"] not in modes:
@@ -62,11 +62,6 @@ def closed(switched: Flags) -> AppError | None:
     if not switched.modes:
         return Unavailable(_("No painter is at work at this moment. Please look in again later."))
     return None
-
-
-def _first_mode(modes: Collection[Mode]) -> str:
-    words_only = Mode.TEXT_TO_IMAGE in modes and Mode.IMAGE_TO_IMAGE not in modes
-    return (Mode.TEXT_TO_IMAGE if words_only else Mode.IMAGE_TO_IMAGE).value
 
 
 def _size() -> tuple[str, str]:

@@ -18,12 +18,26 @@ from ghibli_flask.models.task import ImageTask
 from ghibli_flask.pages import order_form
 from ghibli_flask.schemas import failure_reason, spec, style_answers, task_answer, wish_answer
 from ghibli_flask.security import orders_limit
-from ghibli_flask.services import allowances, credits, flags, payers, pictures, progress, sharing, tasks, wishes
+from ghibli_flask.services import (
+    allowances,
+    credits,
+    flags,
+    payers,
+    pictures,
+    progress,
+    retention,
+    sharing,
+    tasks,
+    wishes,
+)
 from ghibli_flask.styles import STYLES
 from ghibli_flask.task_states import Outcome, TaskState
-from ghibli_flask.visitors import current_guest, current_payer, greet, signed_in
+from ghibli_flask.visitors import current_guest, current_payer, greet, signed_in, signed_in_if_known
 
 visitor = Blueprint("visitor", __name__)
+
+PAINTER_AWAY = frozenset({"quota", "engine_unavailable", "engine_busy", "engine_timeout", "too_late"})
+"""The failures after which it makes sense to wait for the painter's return."""
 
 ACCEPTED_TYPES = (
     "image/jpeg,image/png,image/webp,image/heic,image/heif,image/avif,image/gif,image/tiff,"
@@ -53,7 +67,7 @@ def common() -> dict[str, Any]:
         "uses_bundled_painter": runtime().settings.uses_bundled_space,
         "locale": str(get_locale() or "en"),
         "client": _client_config(),
-        "who": signed_in(),
+        "who": signed_in_if_known(),
     }
 
 
@@ -106,6 +120,7 @@ def task(task_id: str) -> str:
         download_url=url_for("pictures.image", task_id=task_id, download=1),
         attempt_note=_attempt_note(view),
         sharing=_sharing(row) if mine and row.outcome == Outcome.PAINTED else None,
+        keeping=retention.keeping_of(row) if mine else None,
         leftover=pictures.leftover_of(row) if mine else None,
         **_wish(row, mine),
         cancel_is_free=row.started_at is None or tasks.cancel_is_free(row.payer),
@@ -134,6 +149,8 @@ def _home(error: AppError | None = None) -> str:
         styles=style_answers(),
         tries=None if who else allowances.tries_of(current_guest()),
         balance=credits.balance_of(who.user_id) if who else None,
+        kept_days=payers.kept_for(current_payer().owner).days,
+        photo_days=settings.source_ttl_days,
         limits={"max_upload_mb": settings.max_upload_mb, "accept": ACCEPTED_TYPES},
         modes=switched.modes,
         painter_reads_words=not (settings.uses_bundled_space and switched.engines[:1] == ("gradio",)),
@@ -181,7 +198,11 @@ def _wish(row: ImageTask, mine: bool) -> dict[str, Any]:
         return {"wish": None, "may_wish": False}
     wish = wishes.view_of(row)
     has_photo = row.source_key is not None or row.mode == Mode.TEXT_TO_IMAGE
-    return {"wish": wish_answer(wish).model_dump(by_alias=True) if wish else None, "may_wish": has_photo}
+    painter_was_away = row.outcome == Outcome.ORIGINAL or row.error_code in PAINTER_AWAY
+    return {
+        "wish": wish_answer(wish).model_dump(by_alias=True) if wish else None,
+        "may_wish": has_photo and painter_was_away,
+    }
 
 
 def _attempt_note(view: progress.TaskView) -> str | None:

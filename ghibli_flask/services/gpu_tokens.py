@@ -27,7 +27,6 @@ from ghibli_flask.services.hub_quota import QuotaUnknown, Reading, TokenRefused
 from ghibli_flask.token_hosts import may_carry_token
 
 log = logging.getLogger(__name__)
-alerts_log = logging.getLogger("ghibli_flask.alerts")
 
 State = Literal["available", "leased", "resting", "disabled", "spent"]
 
@@ -139,6 +138,15 @@ def learn_reservation(seconds: int) -> None:
         token_turns.say_away(error)
 
 
+def reservation() -> float:
+    """Seconds that one run reserves: as a quota message has said lately, else what is usual."""
+    try:
+        return float(cast(bytes | None, runtime().redis.get(_reservation_key())) or USUAL_RESERVATION_S)
+    except RedisError as error:
+        token_turns.say_away(error)
+        return USUAL_RESERVATION_S
+
+
 def next_return() -> datetime | None:
     """When the first of the tokens that rest or are spent can be used again; None when none does, or nobody knows."""
     moments = [view["back_at"] for view in _views() or () if "back_at" in view]
@@ -236,7 +244,6 @@ def _learn_reading(token: str, reading: Reading) -> None:
 
 def _alert(token: str) -> None:
     text = f"The token {mask(token)} was refused and is disabled. Make a new one at the Hub and put it in its place."
-    alerts_log.error(text)
     alerts.raise_alert(alerts.Cause.REJECTED_TOKEN, text)
 
 

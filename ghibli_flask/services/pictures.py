@@ -14,11 +14,31 @@ from ghibli_flask.task_states import Outcome
 
 def result_file(public_id: str, payer: Payer) -> StoredFile:
     """Where the finished picture lies. A returned original follows the access rule of the original."""
+    return _result_of(_finished(public_id, payer))
+
+
+def thumbnail_file(public_id: str, payer: Payer) -> StoredFile | None:
+    """Where the thumbnail lies that was kept with the finished picture; None when it has to be made from it.
+
+    Raises what `result_file` raises.
+    """
+    task = _finished(public_id, payer)
+    if task.thumbnail_store is None or task.thumbnail_key is None:
+        return None
+    return StoredFile(task.thumbnail_store, task.thumbnail_key)
+
+
+def _finished(public_id: str, payer: Payer) -> ImageTask:
     task = progress.look_up(public_id)
-    if task.result_store is None or task.result_key is None:
-        raise NotFound
+    _result_of(task)
     if task.outcome == Outcome.ORIGINAL and task.owner is not None and task.owner != payer.owner:
         raise Forbidden
+    return task
+
+
+def _result_of(task: ImageTask) -> StoredFile:
+    if task.result_store is None or task.result_key is None:
+        raise NotFound
     return StoredFile(task.result_store, task.result_key)
 
 

@@ -7,6 +7,7 @@ has an address.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -85,16 +86,22 @@ def may_be_wished(task: ImageTask) -> bool:
 
 def view_of(task: ImageTask) -> WishView | None:
     """The wish of this task, None when there is none."""
+    return views_of([task.id]).get(task.id)
+
+
+def views_of(task_ids: Collection[int]) -> dict[int, WishView]:
+    """The wishes of these tasks, by the number of the task."""
+    made = (
+        select(Wish, ImageTask.public_id)
+        .outerjoin(ImageTask, ImageTask.id == Wish.kept_as)
+        .where(Wish.task_id.in_(task_ids))
+    )
     with reading() as session:
-        found = session.execute(
-            select(Wish, ImageTask.public_id)
-            .outerjoin(ImageTask, ImageTask.id == Wish.kept_as)
-            .where(Wish.task_id == task.id)
-        ).one_or_none()
-    if found is None:
-        return None
-    wish, kept_as = found
-    return WishView(wish.not_before, WishOutcome(wish.outcome) if wish.outcome else None, kept_as)
+        found = session.execute(made).all()
+    return {
+        wish.task_id: WishView(wish.not_before, WishOutcome(wish.outcome) if wish.outcome else None, kept_as)
+        for wish, kept_as in found
+    }
 
 
 def keep_due(limit: int = BATCH) -> int:

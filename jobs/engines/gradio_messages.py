@@ -24,6 +24,7 @@ from jobs.engines.base import (
 
 log = logging.getLogger(__name__)
 
+UNCOUNTED_REST_S = 3600.0
 DAY_S = 86_400.0
 PENDING_CREDITS_S = 120.0
 """Credits that running tasks hold come free when those tasks end: minutes, not a day."""
@@ -172,21 +173,8 @@ def refusal(message: str, title: str | None = None, *, credential: str | None = 
     rule = rule_for(message, title)
     text = f"{title}: {message}" if title and title != "Error" else message
     match rule.kind:
-        case Kind.QUOTA if credential and ANONYMOUS.search(message):
-            _warn_of_anonymous_call(text, credential)
-            return CredentialRejected(f"The token was not applied. {text}", secret=credential, reconnect=True)
         case Kind.QUOTA:
-            named = retry_seconds(message)
-            seems_anonymous = credential is not None and NO_PREFIX.search(message) is not None
-            if seems_anonymous:
-                _warn_of_anonymous_call(text, credential)
-            return QuotaExhausted(
-                text,
-                retry_after=rule.rest_s if named is None else named,
-                requested_seconds=requested_seconds(message),
-                secret=credential,
-                reconnect=seems_anonymous,
-            )
+            return _quota(message, text, rule, credential)
         case Kind.BUSY:
             return EngineBusy(text, retries=rule.retries, secret=credential, reconnect=rule.reconnect)
         case Kind.AUTH if credential:
@@ -195,6 +183,27 @@ def refusal(message: str, title: str | None = None, *, credential: str | None = 
             return RequestRejected(text, secret=credential)
         case _:
             return EngineBroken(text, secret=credential)
+
+
+def _quota(message: str, text: str, rule: Rule, credential: str | None) -> QuotaExhausted:
+    """A quota message. One that is meant for a caller without a token says nothing about this token's own quota.
+
+    A fresh connection may let the token count; when it does not, the token rests for an hour at most, because it is
+    good elsewhere. Only a 401 or 403 disables it.
+    """
+    named = retry_seconds(message)
+    rest = rule.rest_s if named is None else named
+    seems_anonymous = bool(credential and (ANONYMOUS.search(message) or NO_PREFIX.search(message)))
+    if seems_anonymous:
+        _warn_of_anonymous_call(text, credential)
+        rest = min(rest, UNCOUNTED_REST_S)
+    return QuotaExhausted(
+        text,
+        retry_after=rest,
+        requested_seconds=requested_seconds(message),
+        secret=credential,
+        reconnect=seems_anonymous,
+    )
 
 
 def _warn_of_anonymous_call(text: str, credential: str | None) -> None:

@@ -38,6 +38,7 @@ from gradio_client.utils import CANCEL_URL, CONFIG_URL, RAW_API_INFO_URL, constr
 from ghibli_flask.proxies import proxy_trouble
 from jobs.engines import gradio_messages
 from jobs.engines.base import CredentialRejected, EngineBroken, EngineBusy, EngineError, RequestRejected
+from jobs.engines.http import retry_after
 
 # A server sends a heartbeat every 15 s: after three of silence it is gone.
 TIMEOUT = httpx.Timeout(45.0, connect=10.0)
@@ -53,7 +54,7 @@ LONGEST_MESSAGE = 2 * 1024 * 1024
 """Bytes of one message of the event stream. Real ones have some hundred; a picture never travels in them."""
 
 PROTOCOLS = frozenset({"sse_v1", "sse_v2", "sse_v2.1", "sse_v3"})
-"""Those of Gradio 4.8 and later: first the call, then one event stream for each session."""
+"""First the call, then one event stream for each session. The first releases of Gradio 4 spoke another, `sse`."""
 
 Message = dict[str, Any]
 
@@ -131,7 +132,7 @@ class Space:
             info = checked(await http.get(info_url, headers=headers)).json()
         client = SpaceClient(url, token, config, info)
         if client.protocol not in PROTOCOLS:
-            raise LookupError(f"The Space speaks {client.protocol}, which no Gradio since 4.8 does.")
+            raise LookupError(f"The Space speaks {client.protocol}, which is too old: it needs a newer Gradio.")
         if api_name not in info["named_endpoints"]:
             raise LookupError(f"The Space has no endpoint {api_name}.")
         parameters = {p.get("parameter_name"): p for p in info["named_endpoints"][api_name]["parameters"]}
@@ -319,7 +320,6 @@ def _status_error(response: httpx.Response, text: str, token: str | None) -> Eng
             # Also what a Space says whose function has other parameters since it was rebuilt.
             return RequestRejected(text, secret=token, reconnect=True)
         case 429 | 502 | 503 | 504:
-            seconds = response.headers.get("retry-after", "")
-            return EngineBusy(text, retry_after=float(seconds) if seconds.isdigit() else None, secret=token)
+            return EngineBusy(text, retry_after=retry_after(response.headers), secret=token)
         case _:
             return EngineBroken(text, secret=token, reconnect=True)

@@ -25,6 +25,7 @@ import requests
 import urllib3
 from requests.auth import AuthBase
 
+from ghibli_flask.proxies import proxy_trouble
 from jobs.engines.base import CredentialRejected, EngineBroken, EngineBusy
 from jobs.engines.call import Call
 from jobs.engines.connections import Line, session_over
@@ -76,11 +77,7 @@ class Answer:
 
     def retry_after(self) -> float | None:
         """The seconds after which the server wants to be asked again, from either header that names them."""
-        for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-            value = self.headers.get(name, "").strip()
-            if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
-                return float(value) * unit_s
-        return None
+        return retry_after(self.headers)
 
 
 class Conversation:
@@ -132,7 +129,7 @@ class Conversation:
         except _FAILURES as error:
             self._call.check()
             # The original holds the request with its key: only the kind of the failure travels on.
-            raise self._lost(url, _cause(error)) from None
+            raise self._lost(url, proxy_trouble(error) or _cause(error)) from None
 
     def download(self, url: str, *, home: tuple[str, ...], max_bytes: int) -> bytes:
         """Fetch a picture that an API named, without any credential, in three tries: it has been paid for.
@@ -180,8 +177,8 @@ class Conversation:
     def _lost(self, url: str, reason: str) -> NotReached | AnswerLost:
         host = urllib.parse.urlsplit(url).hostname
         if self._line.asked:
-            return AnswerLost(f"{host} did not answer: {reason}.")
-        return NotReached(f"{host} could not be reached: {reason}.")
+            return AnswerLost(f"{host} did not answer: {reason.rstrip('.')}.")
+        return NotReached(f"{host} could not be reached: {reason.rstrip('.')}.")
 
     def _hang_up(self) -> None:
         self._line.cut()
@@ -207,6 +204,15 @@ class Conversation:
             if headers.get("content-encoding", "identity") != "identity":
                 raise EngineBroken("The answer came packed although it was asked for unpacked.")
             return Answer(response.status_code, headers, _read(response, max_bytes))
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds that a server's headers name; their keys are lower-case, or found in any case."""
+    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name, "").strip()
+        if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
+            return float(value) * unit_s
+    return None
 
 
 def usable_key(credential: str | None, name: str) -> str:

@@ -246,7 +246,6 @@ def _refusal(answer: Answer, key: str) -> EngineError:
         case 413 | 415 | 422:
             return RequestRejected(text, secret=key)
         case 429 | 502 | 503 | 504:
-            seconds = answer.headers.get("retry-after", "")
-            return EngineBusy(text, retry_after=float(seconds) if seconds.isdigit() else None, secret=key)
+            return EngineBusy(text, retry_after=answer.retry_after(), secret=key)
         case _:
             return EngineBroken(text, secret=key)

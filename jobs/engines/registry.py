@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from ghibli_flask.mailbox import Mailbox
 from jobs.engines.base import Engine
@@ -17,9 +16,6 @@ from jobs.engines.processor import ProcessorEngine
 @dataclass(frozen=True)
 class EngineOptions:
     """What the engines need to know, read from the settings by whoever builds them."""
-
-    temp_dir: Path
-    """An existing folder for files that live as long as one call."""
 
     gradio_url: str
     gradio_api_name: str = "/single_condition_generate_image"

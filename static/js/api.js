@@ -4,21 +4,24 @@ import { say } from "./words.js";
 
 const csrfToken = document.querySelector('meta[name="csrf-token"]').content;
 
-/** An answer that is not what was asked for; `status` is 0 when there was no answer at all. */
+/** An answer that is not what was asked for: `status` is 0 when there was none, `fields` names what was refused. */
 export class Refusal extends Error {
-  constructor(status, title, detail, retryAfter = 0) {
+  constructor(status, title, detail, retryAfter = 0, fields = []) {
     super(detail);
     this.status = status;
     this.title = title;
     this.retryAfter = retryAfter;
+    this.fields = fields;
   }
 }
 
 function refusalFrom(status, text, retryAfter) {
   try {
     const problem = JSON.parse(text);
-    const fields = (problem.errors ?? []).map((error) => error.message).filter((words) => words !== problem.detail);
-    return new Refusal(status, problem.title ?? "", [problem.detail, ...fields].filter(Boolean).join(" "), retryAfter);
+    const errors = problem.errors ?? [];
+    const sentences = errors.map((error) => error.message).filter((words) => words !== problem.detail);
+    const detail = [problem.detail, ...sentences].filter(Boolean).join(" ");
+    return new Refusal(status, problem.title ?? "", detail, retryAfter, errors.map((error) => error.field));
   } catch {
     return new Refusal(status, "", say("unreadableAnswer"), retryAfter);
   }
@@ -61,13 +64,13 @@ export async function pollTask(taskId, etag) {
 }
 
 /**
- * Sends one photograph. XMLHttpRequest, because fetch cannot tell how much of an upload has left.
- * `onProgress(sent, total)` is called in bytes; the answer is the new task.
+ * Sends one order, with or without a photograph. XMLHttpRequest, because fetch cannot tell how much of an upload has
+ * left. `onProgress(sent, total)` is called in bytes; the answer is the new task.
  */
-export function sendPhoto({ blob, name, style, key, onProgress }) {
+export function sendOrder({ fields, photo, key, onProgress }) {
   const form = new FormData();
-  form.append("style", style);
-  form.append("image", blob, name);
+  for (const [name, value] of Object.entries(fields)) form.append(name, value);
+  if (photo) form.append("image", photo.blob, photo.name);
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", "/api/generate-image");

@@ -5,8 +5,8 @@ import { reduce } from "./reduce.js";
 
 const MOST_AT_ONCE = 12;
 
-/** A random name for one photo's order: sent again unchanged after a broken connection, so that it counts once. */
-function newKey() {
+/** A random name for one order: sent again unchanged after a broken connection, so that it counts once. */
+export function newKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
@@ -56,10 +56,9 @@ export class Easel {
     return photo.prepared;
   }
 
-  /** A key belongs to one photo in one style: another style is another order. */
-  keyOf(photo, style) {
-    photo.keys[style] ??= newKey();
-    return photo.keys[style];
+  /** A key belongs to one photo with these fields: another style or other words are another order. */
+  keyOf(photo, fields) {
+    return (photo.keys[JSON.stringify(fields)] ??= newKey());
   }
 
   #place(file) {

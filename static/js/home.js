@@ -1,7 +1,8 @@
-// The first page: takes photographs, sends each as an order, and goes to the picture, or keeps a tray of several.
+// The first page: takes photographs or words, sends them as orders, and goes to the picture, or keeps a tray of several.
 
-import { Easel } from "./easel.js";
-import { Refusal, sendPhoto } from "./api.js";
+import { Easel, newKey } from "./easel.js";
+import { OrderForm } from "./order.js";
+import { Refusal, sendOrder } from "./api.js";
 import { Tray } from "./tray.js";
 import { listenForPhotos } from "./intake.js";
 import { localClocks, megabytes, percent, say } from "./words.js";
@@ -13,6 +14,7 @@ const button = byId("paint-button");
 const input = byId("image");
 const alertBox = byId("form-alert");
 const sending = byId("sending");
+const orderForm = new OrderForm(form);
 
 function showProblem(title, detail) {
   alertBox.querySelector("[data-title]").textContent = title;
@@ -35,7 +37,7 @@ const easel = new Easel({
   mostMegabytes: Number(form.dataset.mostMegabytes),
   onChange() {
     const count = easel.photos.length;
-    button.textContent = count > 1 ? say("paintMany", { count }) : say("paintOne");
+    button.querySelector("[data-label]").textContent = count > 1 ? say("paintMany", { count }) : say("paintOne");
   },
   onProblem: (sentence) => showProblem("", sentence),
 });
@@ -43,14 +45,12 @@ const easel = new Easel({
 const tray = new Tray({ section: byId("tray"), list: byId("tray-list"), template: byId("tray-item") });
 
 /** Sends one photo and returns its task; `report(words, share)` is told how far the bytes are. */
-async function order(photo, style, report) {
+async function order(photo, fields, report) {
   report(say("reading"), null);
-  const { blob, name } = await easel.bytesOf(photo);
-  return sendPhoto({
-    blob,
-    name,
-    style,
-    key: easel.keyOf(photo, style),
+  return sendOrder({
+    fields,
+    photo: await easel.bytesOf(photo),
+    key: easel.keyOf(photo, fields),
     onProgress(sent, total) {
       const share = sent / total;
       if (share >= 1) report(say("sent"), null);
@@ -59,24 +59,36 @@ async function order(photo, style, report) {
   });
 }
 
-async function sendOne(photo, style) {
-  const task = await order(photo, style, showSending);
-  location.assign(`/tasks/${encodeURIComponent(task.taskId)}`);
+const openTask = (task) => location.assign(`/tasks/${encodeURIComponent(task.taskId)}`);
+
+async function sendOne(photo, fields) {
+  openTask(await order(photo, fields, showSending));
 }
 
+let keysOfWords = {}; // As with photos: the same words sent again after a broken connection are the same order.
+
+async function sendWords(fields) {
+  showSending(say("handingIn"), null);
+  const key = (keysOfWords[JSON.stringify(fields)] ??= newKey());
+  openTask(await sendOrder({ fields, key, onProgress() {} }));
+}
+
+const STOPPING = [0, 401, 402, 403, 429, 503];
+const isAboutAll = (problem) => problem.fields.some((name) => name !== "image");
+
 /** One after the other: on a slow line that finishes the first picture sooner than all at once. */
-async function sendSeveral(photos, style) {
+async function sendSeveral(photos, fields) {
   for (const photo of photos) {
     const entry = tray.add(photo);
     entry.item.scrollIntoView({ block: "nearest" });
     try {
-      const task = await order(photo, style, (words, share) => entry.report(words, share));
+      const task = await order(photo, fields, (words, share) => entry.report(words, share));
       entry.accepted(task);
       easel.remove(photo);
     } catch (problem) {
       entry.refused(problem.message);
       // Nothing that follows would fare better; the rest stays on the easel.
-      if (problem instanceof Refusal && [0, 401, 402, 403, 429, 503].includes(problem.status)) throw problem;
+      if (problem instanceof Refusal && (STOPPING.includes(problem.status) || isAboutAll(problem))) throw problem;
     }
   }
 }
@@ -85,27 +97,48 @@ let busy = false;
 function setBusy(value) {
   busy = value;
   button.setAttribute("aria-disabled", String(value));
-  sending.hidden = !value || easel.photos.length > 1;
+  sending.hidden = !value || (easel.photos.length > 1 && !orderForm.isFromWords);
+}
+
+/** What is missing before anything can be sent: false when nothing is, after leading the visitor there. */
+function isIncomplete() {
+  if (orderForm.isFromWords) {
+    if (orderForm.prompt.value.trim()) return false;
+    showProblem("", say("needWords"));
+    orderForm.markRefused(["prompt"]);
+    return true;
+  }
+  if (easel.photos.length) return false;
+  input.click();
+  return true;
+}
+
+/** Sends what the form holds; true when the page is leaving for the picture's own. */
+async function send() {
+  const fields = orderForm.fields();
+  if (orderForm.isFromWords) {
+    await sendWords(fields);
+    return true;
+  }
+  if (easel.photos.length === 1) {
+    await sendOne(easel.photos[0], fields);
+    return true;
+  }
+  await sendSeveral([...easel.photos], fields);
+  return false;
 }
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  if (busy) return;
-  if (!easel.photos.length) {
-    input.click();
-    return;
-  }
-  const style = new FormData(form).get("style");
+  if (busy || button.disabled || isIncomplete()) return;
   alertBox.hidden = true;
+  orderForm.markRefused([]);
   setBusy(true);
   try {
-    if (easel.photos.length === 1) {
-      await sendOne(easel.photos[0], style);
-      return; // The page is leaving: it stays busy so that nobody sends twice.
-    }
-    await sendSeveral([...easel.photos], style);
+    if (await send()) return; // The page is leaving: it stays busy so that nobody sends twice.
   } catch (problem) {
     showProblem(problem.title ?? "", problem.message);
+    orderForm.markRefused(problem.fields ?? []);
   }
   setBusy(false);
 });
@@ -114,11 +147,12 @@ form.addEventListener("submit", async (event) => {
 addEventListener("pageshow", (event) => {
   if (!event.persisted) return;
   for (const photo of [...easel.photos]) easel.remove(photo);
+  keysOfWords = {};
   setBusy(false);
   tray.restore();
 });
 
-form.noValidate = true;
+form.noValidate = true; // The server says what is wrong, in the same words for everybody.
 input.required = false;
 input.multiple = true;
 localClocks();
@@ -127,6 +161,8 @@ listenForPhotos({
   veil: byId("drop-veil"),
   onFiles(files) {
     alertBox.hidden = true;
-    if (!busy) easel.add(files);
+    if (busy) return;
+    orderForm.turnToPhotos();
+    easel.add(files);
   },
 });

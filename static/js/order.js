@@ -2,6 +2,7 @@
 
 import { announce, say } from "./words.js";
 
+const TYPED = ["prompt", "width", "height", "seed"];
 const FROM_WORDS = "text-to-image";
 const NEAR_THE_LIMIT = 100; // Characters; from here on the counter is also spoken.
 const SPOKEN_AFTER = 800; // Milliseconds without another key.
@@ -28,7 +29,7 @@ export class OrderForm {
   constructor(form) {
     this.form = form;
     this.prompt = form.elements.prompt;
-    countCharacters(this.prompt, document.getElementById("prompt-count"));
+    countCharacters(this.prompt, document.querySelector("#prompt-count [data-count]"));
   }
 
   get isFromWords() {
@@ -56,12 +57,10 @@ export class OrderForm {
   /** Shows which fields were refused, opens what hides them, and puts the focus into the first. */
   markRefused(names) {
     for (const field of this.form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
-    const refused = names.map((name) => this.form.querySelector(`:is(input, textarea)[name="${CSS.escape(name)}"]:not([type])
-      , input[type="number"][name="${CSS.escape(name)}"]`)).filter(Boolean);
+    const refused = names.filter((name) => TYPED.includes(name)).map((name) => this.form.elements[name]);
     for (const field of refused) {
       field.setAttribute("aria-invalid", "true");
-      const fold = field.closest("details");
-      if (fold) fold.open = true;
+      field.closest("details")?.setAttribute("open", "");
     }
     refused[0]?.focus();
   }

@@ -25,7 +25,7 @@ async function send(form) {
   }
   const fresh = document.adoptNode(page.getElementById("share"));
   panel.replaceWith(fresh);
-  offerSending(fresh);
+  offerWhatWorks(fresh);
   announce(page.querySelector(".flash")?.textContent ?? "");
   fresh.querySelector("#share-link, [type=submit]")?.focus({ preventScroll: true });
 }
@@ -45,10 +45,10 @@ async function copy(button) {
   }, 2000);
 }
 
-/** Shows the buttons that open the phone's share sheet, where there is one. */
-function offerSending(root) {
-  if (!navigator.share) return;
-  for (const button of root.querySelectorAll("[data-send]")) button.hidden = false;
+/** Shows the buttons that this browser can carry out: the clipboard and the share sheet exist only on safe origins. */
+function offerWhatWorks(root) {
+  for (const button of root.querySelectorAll("[data-send]")) button.hidden = !navigator.share;
+  for (const button of root.querySelectorAll("[data-copy]")) button.hidden = !navigator.clipboard;
 }
 
 document.addEventListener("submit", async (event) => {
@@ -72,4 +72,4 @@ document.addEventListener("focusin", (event) => {
   if (event.target.id === "share-link") event.target.select();
 });
 
-offerSending(document);
+offerWhatWorks(document);

@@ -13,7 +13,10 @@ const article = () => document.getElementById("task");
 const part = (name) => article().querySelector(`[data-${name}]`);
 const taskId = article().dataset.taskId;
 
+const PROMISE_KEPT_WITHIN = 3000; // Milliseconds after the promised moment.
+
 let poller = null;
+let promise = 0; // The timer for the moment at which an unfinished task comes back.
 let stopMessages = () => {};
 let shownProgress = 0; // The page never shows less than it has shown.
 let shownStage = "";
@@ -31,6 +34,12 @@ function showNotice(words, resumable = false) {
   article().querySelector('[data-action="resume"]').hidden = !resumable;
 }
 
+/** What has to be said about a task that is not on its first attempt any more. */
+function attemptWords({ attempt, status }) {
+  if (status === "PENDING") return attempt > 0 && say("queuedAgain");
+  return attempt > 1 && say("nextAttempt");
+}
+
 /** Writes the news of a waiting task into the page. */
 function showWaiting(task) {
   shownProgress = Math.max(shownProgress, task.progress ?? 0);
@@ -40,7 +49,7 @@ function showWaiting(task) {
   part("progress").textContent = percent(shownProgress / 100);
   document.getElementById("bar").value = shownProgress;
   document.getElementById("wash").style.setProperty("--wash", shownProgress / 100);
-  if (task.attempt > 1 && task.status === "PROCESSING") setWords("attempt", say("nextAttempt"));
+  setWords("attempt", attemptWords(task));
   const place = task.queuePosition;
   setWords("queue", place && (place <= 1 ? say("queueNext") : say("queuePlace", { place })));
   setWords("rank", task.engineRank && say("engineRank", { place: task.engineRank }));
@@ -68,12 +77,15 @@ async function showNewState() {
     return;
   }
   stopMessages();
+  clearTimeout(promise);
   const hadFocus = article().contains(document.activeElement);
+  fresh.classList.add("has-changed");
   article().replaceWith(document.adoptNode(fresh));
   document.title = page.title;
   document.querySelector('link[rel="icon"]').href = page.querySelector('link[rel="icon"]').href;
   const headline = document.getElementById("headline");
-  announce(headline.textContent);
+  const returned = article().querySelector(".returned");
+  announce([headline, returned].filter(Boolean).map((element) => element.textContent.trim()).join(". "));
   if (hadFocus) headline.focus({ preventScroll: true });
   begin();
 }
@@ -98,6 +110,17 @@ function follow(task) {
     },
   });
   poller.start(task.nextPollMs);
+  keepThePromise(task);
+}
+
+/** However long nothing has changed: at the promised moment the page asks again, and shows what came back. */
+function keepThePromise({ refundAt }) {
+  if (!refundAt) return;
+  const asked = () => {
+    showNotice("");
+    poller.start();
+  };
+  promise = setTimeout(asked, Math.max(0, new Date(refundAt) - Date.now()) + PROMISE_KEPT_WITHIN);
 }
 
 /** What the buttons do. */

@@ -7,16 +7,14 @@ import re
 import smtplib
 import ssl
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from email import message_from_bytes, policy
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from aiosmtpd.smtp import SMTP, Envelope, Session
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -30,6 +28,7 @@ from ghibli_flask.services import accounts, mail
 from jobs.schedule import OwnScheduler
 from scripts.processes import free_port
 from tests.auth.conftest import deliver, kept_mails, link_in
+from tests.support.mail_server import MailServer, Postbox
 from tests.support.member import PASSWORD, confirmed_account
 from tests.support.visitor import Visitor
 
@@ -43,62 +42,6 @@ PRODUCTION: dict[str, Any] = {
     "app_url": "https://paint.example.org",
     "secret_key": ("correct-horse-battery-staple-4711-0815",),
 }
-NAME, MAIL_PASSWORD = "the painter", "a secret with / and @"
-
-
-class Postbox:
-    """What an SMTP server has taken."""
-
-    def __init__(self) -> None:
-        self.letters: list[EmailMessage] = []
-        self.recipients: list[list[str]] = []
-        self.were_encrypted: list[bool] = []
-
-    async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name.
-        """Take a mail."""
-        assert isinstance(envelope.content, bytes)
-        letter = message_from_bytes(envelope.content, policy=policy.default)
-        assert isinstance(letter, EmailMessage)
-        self.letters.append(letter)
-        self.recipients.append(envelope.rcpt_tos)
-        self.were_encrypted.append(session.ssl is not None)
-        return "250 OK"
-
-
-class MailServer(Controller):
-    """A real SMTP server on a free loopback port; with a certificate it wants STARTTLS and a login first."""
-
-    def __init__(self, postbox: Postbox, certificate: ssl.SSLContext | None = None) -> None:
-        options: dict[str, Any] = {}
-        if certificate:
-            options = {
-                "tls_context": certificate,
-                "require_starttls": True,
-                "auth_required": True,
-                "authenticator": self._knows,
-            }
-        super().__init__(postbox, hostname="127.0.0.1", port=free_port(), **options)
-
-    @staticmethod
-    def _knows(_server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, login: Any) -> AuthResult:
-        expected = LoginPassword(NAME.encode(), MAIL_PASSWORD.encode())
-        return AuthResult(success=login == expected)
-
-
-@pytest.fixture
-def postbox() -> Postbox:
-    """An empty postbox."""
-    return Postbox()
-
-
-@pytest.fixture
-def mail_server(postbox: Postbox) -> Iterator[MailServer]:
-    """A mail server that is up; a test may stop it."""
-    server = MailServer(postbox)
-    server.start()
-    yield server
-    if not server.loop.is_closed():
-        server.stop()
 
 
 @pytest.fixture

@@ -68,11 +68,15 @@ def test_the_easel_is_used_by_keyboard(page: Page) -> None:
     expect(page.get_by_alt_text("china.jpg")).to_have_count(0)
     expect(page.locator("#image")).to_be_focused()
     page.keyboard.press("Tab")
+    expect(page.get_by_label("A few words, if you like")).to_be_focused()
+    page.keyboard.press("Tab")
     expect(page.get_by_label("Meadow light")).to_be_focused()
     page.keyboard.press("ArrowRight")
     expect(page.get_by_label("Golden hour")).to_be_checked()
     page.keyboard.press("Tab")
     expect(page.locator("#paint-button")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.locator("#more summary")).to_be_focused()
 
 
 def test_a_large_photo_is_made_small_and_upright_before_it_travels(page: Page, tmp_path: Path) -> None:

@@ -39,6 +39,9 @@ def test_every_page_fits_its_screen(
 
     page.goto("/")
     keep("home")
+    page.get_by_label("From words").check()
+    page.locator("#more summary").click()
+    keep("home-words")
     page.goto("/api/docs")
     keep("reference")
     order(page, LANDSCAPE)
@@ -56,18 +59,24 @@ def test_every_page_fits_its_screen(
 def test_a_phone_shows_easel_styles_and_button_without_scrolling(
     context_factory: Callable[..., BrowserContext],
 ) -> None:
-    """At 360 by 740 the drop zone, the style row and the button are in view at once, empty and with a photo."""
+    """At 360 by 740 sheet, style row and button are in view at once: empty, with a photo, and for words."""
     page = context_factory(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True).new_page()
-    page.goto("/")
-    for with_photo in (False, True):
-        if with_photo:
-            page.locator("#image").set_input_files(LANDSCAPE)
-            expect(page.get_by_alt_text("china.jpg")).to_be_visible()
-        for piece in ("#sheet", ".styles", "#paint-button"):
+
+    def assert_in_view(*pieces: str) -> None:
+        for piece in pieces:
             box = page.locator(piece).bounding_box()
             assert box is not None
             assert box["y"] >= 0
             assert box["y"] + box["height"] <= 740, f"{piece} ends at {box['y'] + box['height']}"
+
+    page.goto("/")
+    assert_in_view(".ways", "#sheet", "#prompt", ".styles", "#paint-button")
+    page.locator("#image").set_input_files(LANDSCAPE)
+    expect(page.get_by_alt_text("china.jpg")).to_be_visible()
+    assert_in_view(".ways", "#sheet", "#prompt", ".styles", "#paint-button")
+    page.get_by_label("From words").check()
+    expect(page.locator("#sheet")).to_be_hidden()
+    assert_in_view(".ways", "#prompt", ".styles", "#paint-button")
 
 
 def test_the_first_page_is_light(page: Page) -> None:

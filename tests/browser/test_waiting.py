@@ -13,9 +13,15 @@ LetGo = Callable[[], None]
 
 def test_waiting_tells_place_promise_and_a_changing_note(page: Page, held_painter: LetGo) -> None:
     """The page names the place in the queue, when the try comes back by itself, and a new note every few seconds."""
-    order(page, ANIMAL)  # The worker holds this one in its hand already, so the next one waits in the queue.
-    order(page, LANDSCAPE)
-    expect(page.locator(".facts")).to_contain_text("You are next")
+
+    def place_of(task_id: str) -> int | None:
+        place: int | None = page.request.get(f"/api/poll-task?taskId={task_id}").json()["queuePosition"]
+        return place
+
+    first = place_of(order(page, ANIMAL)) or 0  # The held worker may have this one in its hand already.
+    second = place_of(order(page, LANDSCAPE))
+    assert second == first + 1
+    expect(page.locator(".facts")).to_contain_text("You are next" if second == 1 else f"Number {second} in the queue")
     expect(page.locator(".promise time")).to_have_text(re.compile(r"^\d{1,2}:\d\d"))
     assert "UTC" not in page.locator(".promise").inner_text()
     note = page.locator("[data-waiting-message]")

@@ -70,17 +70,19 @@ class Visitor(threading.Thread):
             time.sleep(self._chance.uniform(0.5, 1.5) * self._pause_s)
 
     def _enter(self) -> None:
-        while not self._token:
-            answer = self._send("GET", "/api/csrf")
-            self._token = answer.json()["csrfToken"] if answer is not None and answer.ok else ""
+        self._token = self._insist("GET", "/api/csrf", 200).json()["csrfToken"]
         if self._email:
             form = {"email": self._email, "password": PASSWORD, "csrf_token": self._token}
-            answer = self._send("POST", "/auth/signin", data=form, allow_redirects=False)
-            assert answer is not None
-            assert answer.status_code == 303, answer.text
-            answer = self._send("GET", "/api/csrf")
-            assert answer is not None
-            self._token = answer.json()["csrfToken"]
+            self._insist("POST", "/auth/signin", 303, data=form, allow_redirects=False)
+            self._token = self._insist("GET", "/api/csrf", 200).json()["csrfToken"]
+
+    def _insist(self, method: str, path: str, status: int, **options: object) -> requests.Response:
+        """Try until it is answered so."""
+        while True:
+            answer = self._send(method, path, **options)
+            if answer is not None and answer.status_code == status:
+                return answer
+            time.sleep(PAUSE_S)
 
     def _order(self) -> str | None:
         """Order once, as often as it takes: the key makes every repetition the same order."""

@@ -5,6 +5,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import requests
@@ -86,6 +87,7 @@ class Town:
             env = {**self.env, "PORT": str(self.ports[name])} if name in self.ports else self.env
             self.processes[name] = SiteProcess(role, lines[role], checkout, env, folder / "logs" / name)
         self.down: set[str] = set()
+        self._launcher = ThreadPoolExecutor(1, "launcher")
         self._lock = threading.Lock()
 
     def _environment(self, stuck_after_s: int) -> dict[str, str]:
@@ -154,7 +156,8 @@ class Town:
         else:
             server.kill()
             time.sleep(event.down_s)
-            server.start()
+            self._launch(server)
+            server.wait()
         with self._lock:
             self.down.discard(event.target)
         return time.monotonic() - began_at
@@ -163,7 +166,7 @@ class Town:
         """Have every process running and none paused."""
         for server in self.processes.values():
             server.resume()
-            server.launch()
+            self._launch(server)
         for server in self.processes.values():
             server.wait()
 
@@ -172,8 +175,13 @@ class Town:
         first = [name for name in self.processes if name not in {"redis", "mariadb"}]
         for name in (*first, "redis", "mariadb"):
             self.processes[name].stop()
+        self._launcher.shutdown()
         if self.can_fill_disk:
             subprocess.run(["umount", "--lazy", self.store], check=False)
+
+    def _launch(self, server: Server) -> None:
+        """Start a process from the one thread that lives as long as the town: processes end with their thread."""
+        self._launcher.submit(server.launch).result()
 
     def _mount(self) -> bool:
         command = ["mount", "-t", "tmpfs", "-o", f"size={STORE_MB}m", "tmpfs", self.store]

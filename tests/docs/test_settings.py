@@ -17,7 +17,7 @@ from tests.docs.project import CODE, DOCS, ROOT, code_words, name_of, table_rows
 
 # Who may touch the environment beside settings.py, and why.
 EXCEPTIONS = {
-    "ghibli_flask/proxies.py": "hands the proxy of the settings to the libraries, which look for it there; reads nothing",
+    "ghibli_flask/proxies.py": "hands the settings' proxy to the libraries, which look for it there; reads nothing",
     "jobs/engines/gradio_session.py": "switches telemetry off, which gradio_client and huggingface_hub read while they "
     "are imported; it only sets what nobody has set, and reads nothing",
 }

@@ -240,11 +240,20 @@ def test_a_broken_space_is_left(message: str, title: str | None) -> None:
         "You have exceeded your GPU quota (60s requested vs. 56s left). <a>Create a free account</a> to get more",
         "Unlogged user is runnning out of daily ZeroGPU quotas.",
         "You have exceeded your GPU quota. Sign-up on Hugging Face to get more quotas or retry in 1:00:00",
-        "Could not login to https://example.hf.space/. Invalid credentials.",
     ],
 )
-def test_a_token_that_did_not_take_is_noticed(message: str) -> None:
-    """What is said only to unknown callers means, after a call with a token, that the token did not count."""
+def test_a_token_that_did_not_take_is_noticed(message: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What is said to unknown callers, after a call with a token, is warned of, tried afresh and rests an hour."""
+    error = refusal(message, QUOTA_TITLE, credential="hf_thisisatoken")
+    assert isinstance(error, QuotaExhausted)
+    assert (error.reconnect, error.retry_after <= 3600) == (True, True)
+    assert "WARNING" in caplog.text
+    assert "hf_thisisatoken" not in caplog.text
+
+
+def test_a_token_that_is_refused_is_rejected() -> None:
+    """The words of a failed sign-in take the token out of use."""
+    message = "Could not login to https://example.hf.space/. Invalid credentials."
     assert type(refusal(message, QUOTA_TITLE, credential="hf_thisisatoken")) is CredentialRejected
 
 

@@ -323,7 +323,7 @@ def assert_nothing_left(app: Flask, clock: FixedClock) -> None:
         redis = runtime().redis
         rings = redis.lrange(queue.key, 0, -1) + redis.lrange(queue.intermediate_queue_key, 0, -1)
     assert waiting == []
-    owned = [key for task in tasks for key in (task.source_key, task.result_key) if key]
+    owned = [key for task in tasks for key in (task.source_key, task.result_key, task.thumbnail_key) if key]
     assert sorted(owned) == sorted(stored_files(app))
     temporary = Path(app.instance_path) / "tmp"
     assert [path for path in temporary.rglob("*") if path.is_file()] == []

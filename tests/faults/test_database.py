@@ -25,6 +25,7 @@ from tests.faults.conftest import (
     tries_used,
 )
 from tests.support.mariadb_server import MariaDBServer
+from tests.support.member import member
 
 Painter = Callable[..., Flask]
 STOPPED_S = 10.0
@@ -132,3 +133,23 @@ def test_away_when_the_picture_is_done(
     assert tries_used(web) == [1, 1]
     assert running_rings(web) == []
     assert_nothing_left(web, clock)
+
+
+def test_away_for_a_signed_in_person(each_database: str, web: Flask, mariadb_server: MariaDBServer) -> None:
+    """Whoever is signed in gets the same plain refusals in time, although nobody can say who it is."""
+    person = member(web)
+    mariadb_server.stop()
+    try:
+        for ask in (
+            person.order,
+            lambda: person.get("/"),
+            lambda: person.get("/account"),
+            lambda: person.get("/nowhere"),
+        ):
+            seconds, answer = seconds_of(ask)
+            assert answer.status_code == (404 if answer.request.path == "/nowhere" else 503)
+            assert "Traceback" not in answer.text
+            assert seconds < STOPPED_S
+    finally:
+        mariadb_server.start()
+    assert person.order().status_code == 202

@@ -39,9 +39,9 @@ def web(app_factory: Callable[..., Flask], clock: FixedClock) -> Flask:
     return app_factory(clock=clock, guest_daily_limit=100, guest_daily_limit_per_address=100, orders_per_minute=0)
 
 
-def order(visitor: Visitor, count: int, seed: int) -> list[str]:
+def order(visitor: Visitor, count: int, seed: int, words: str = "order") -> list[str]:
     """So many orders, each with words of its own."""
-    return [visitor.order(number, prompt=f"order {number}", seed=seed) for number in range(count)]
+    return [visitor.order(number, prompt=f"{words} {number}", seed=seed) for number in range(count)]
 
 
 def states(web: Flask, orders: list[str]) -> list[str]:
@@ -63,15 +63,15 @@ def test_one_of_many_ends(
     web: Flask, visitor: Visitor, worker_process: StartWorker, moods: RunningSpace, clock: FixedClock
 ) -> None:
     """A cancel ends one painting, RQ's stop-job hands another back to the queue, and the third goes on."""
-    cancelled, stopped, other = orders = order(visitor, 3, seed=400)
+    cancelled, stopped, other = orders = order(visitor, 3, seed=400, words="one of many")
     worker = worker_process(moods, "/patient")
     for number in range(3):
-        wait_for_call(moods, f"order {number}")
+        wait_for_call(moods, f"one of many {number}")
     assert visitor.cancel(cancelled).json["status"] == "CANCELLED"
-    wait_for_call(moods, "order 0", "stopped")
+    wait_for_call(moods, "one of many 0", "stopped")
     with web.app_context():
         send_stop_job_command(runtime().redis, queueing.job_id(stopped, 1))
-    wait_for_call(moods, "order 1", "stopped")
+    wait_for_call(moods, "one of many 1", "stopped")
     assert wait_until(lambda: row(web, stopped).status == "processing" and row(web, stopped).attempt == 3, 10)
     now = {task_id: row(web, task_id) for task_id in orders}
     assert (now[stopped].handbacks, now[stopped].deaths) == (1, 0)

@@ -99,7 +99,8 @@ def test_redis_restarts_empty(nobody_ends: Site) -> None:
     task_id = answer.json()["taskId"]
     assert wait_until(lambda: is_painted(site, task_id), 100, every=0.5)
     with site.redis.client() as client:
-        assert wait_until(lambda: client.zcard("ghibli:scheduler:jobs") == 1, FLOWING_S)
+        duties = ["ghibli-monitor", "ghibli-sweep"]
+        assert wait_until(lambda: sorted(client.zrange("ghibli:scheduler:jobs", 0, -1)) == duties, FLOWING_S)
         for queue in (paint_queue_name("ghibli"), maintenance_queue_name("ghibli")):
             assert client.llen(f"rq:queue:{queue}") == 0
 

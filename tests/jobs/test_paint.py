@@ -1,5 +1,6 @@
 """One order through the real Space: shape, marks, metadata, progress, and what is left behind."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from ghibli_flask.extensions import runtime
 from ghibli_flask.images import read_mark
 from ghibli_flask.services import files
 from jobs.engines.base import News
-from jobs.process import PaintingProcess
 from jobs.pulse import Pulse
 from tests.images import pictures
 from tests.support.checkout import ROOT
@@ -71,7 +71,7 @@ def test_no_stored_file_tells_where_the_photo_was_taken(
     assert pictures.SECRET.encode() in data
     task_id = visitor.ordered(data)
     painted(task_id)
-    assert len(stored()) == 2
+    assert len(stored()) == 3, "photograph, painting, thumbnail"
     for path in stored():
         assert pictures.SECRET.encode() not in path.read_bytes()
         with Image.open(path) as image:
@@ -114,12 +114,20 @@ def test_real_progress_reaches_the_visitor(
 
 
 def test_nothing_is_left_behind(
-    app: Flask, visitor: Visitor, painted: Painted, process: PaintingProcess, stored: Callable[[], list[Path]]
+    app: Flask,
+    visitor: Visitor,
+    painted: Painted,
+    stored: Callable[[], list[Path]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After a painting there is no temporary file; after a deletion and the cleanup no file at all."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     task_id = visitor.ordered(photo(400, 300))
     painted(task_id)
-    assert list(process.temp_dir.iterdir()) == []
+    assert list(temporary.iterdir()) == []
     visitor.delete(f"/api/tasks/{task_id}")
     with app.app_context():
         files.drain()

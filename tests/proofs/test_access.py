@@ -67,6 +67,13 @@ DELETE /api/tasks/<task_id>                  403    403    yes    yes    403    
 GET    /api/image/<task_id>                  yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
 GET    /api/image/<task_id>/thumbnail        yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
 GET    /api/image/<task_id>/original         403    403    yes    yes    403    403    403    403    yes     yes
+POST   /api/upload-image                     yes    yes    yes    yes    yes    yes    yes    yes    403     403
+GET    /api/upload/<upload_id>               404    404    yes    yes    404    404    404    404    yes     yes
+GET    /api/tasks                            yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
+GET    /pictures                             yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
+GET    /pictures/download                    404    404    yes    yes    404    404    404    404    yes     yes
+GET    /pictures/delete                      404    404    yes    yes    404    404    404    404    yes     yes
+POST   /pictures/delete                      404    404    yes    yes    404    404    404    404    403     403
 GET    /api/user-credits                     401    401    401    yes    yes    yes    401    401    yes     yes
 POST   /api/user-credits                     401    401    401    401    401    401    401    yes    403     -
 POST   /process/<task_id>                    401    401    401    401    401    401    401    401    403     -
@@ -106,6 +113,10 @@ POST   /admin/ui/users/<user_id>/block       401    401    401    403    403    
 POST   /admin/ui/users/<user_id>/balance     401    401    401    403    403    yes    401    401    403     403
 GET    /admin/ui/audit                       signin signin signin 403    403    yes    signin signin yes     yes
 GET    /gallery                              yes    yes    yes    yes    yes    yes    yes    yes    yes    yes
+GET    /privacy-policy                       yes    yes    yes    yes    yes    yes    yes    yes    yes    yes
+GET    /terms-of-service                     yes    yes    yes    yes    yes    yes    yes    yes    yes    yes
+GET    /cookie-policy                        yes    yes    yes    yes    yes    yes    yes    yes    yes    yes
+GET    /help                                 yes    yes    yes    yes    yes    yes    yes    yes    yes    yes
 GET    /share/<share_id>                     yes    yes    yes    yes    yes    yes    yes    yes    yes    yes
 GET    /share/<share_id>/picture             yes    yes    yes    yes    yes    yes    yes    yes    yes    yes
 GET    /share/<share_id>/thumbnail           yes    yes    yes    yes    yes    yes    yes    yes    yes    yes
@@ -227,16 +238,19 @@ class Scene:
             self.browsers[caller] = member(self.app, email) if email else Visitor(self.app)
         return self.browsers[caller]
 
-    def path(self, line: Line, caller: str) -> tuple[str, dict[str, str]]:
+    def path(self, line: Line, caller: str) -> tuple[str, dict[str, Any]]:
         """The path with its parameters, and the query."""
         path, query = line.rule, {}
         if line.rule == "/api/poll-task":
             query = {"taskId": self.task(line, caller)}
+        if line.rule in {"/pictures/download", "/pictures/delete"} and line.method == "GET":
+            query = {"task": [self.task(line, caller), self.task(line, caller)]}
         if line.rule == "/account/export" and line.method == "GET" and caller == "owner":
             self.pack_export()
         parameters: dict[str, Callable[[], str]] = {
             "<task_id>": lambda: self.task(line, caller),
             "<share_id>": lambda: self.share(line, caller),
+            "<upload_id>": lambda: self.upload(caller),
             "<token>": lambda: self.link(line.rule.split("/")[2]),
             "<public_id>": self.second_session,
             "<user_id>": lambda: self.spare_id,
@@ -254,6 +268,7 @@ class Scene:
             "POST /paint": {"image": FileStorage(BytesIO(photo(32, 32)), "photo.jpg")},
             "POST /api/generate-image": {"image": FileStorage(BytesIO(photo(32, 32)), "photo.jpg")},
             "POST /api/transform-ghibli": {"image": FileStorage(BytesIO(photo(32, 32)), "photo.jpg")},
+            "POST /api/upload-image": {"image": FileStorage(BytesIO(photo(32, 32)), "photo.jpg")},
             "POST /auth/signin": {"email": SPARE, "password": PASSWORD},
             "POST /auth/signup": {"email": new, "password": PASSWORD},
             "POST /auth/forgot": {"email": SPARE},
@@ -269,6 +284,8 @@ class Scene:
             return {"data": forms[line.route]}
         if line.route == "POST /api/user-credits":
             return {"json": {"userId": self.spare_id, "operation": "add", "amount": 1}}
+        if line.route == "POST /pictures/delete":
+            return {"data": {"task": [self.task(line, caller), self.task(line, caller)]}}
         if line.route == "POST /api/share":
             return {"json": {"taskId": self.task(line, caller)}}
         if line.rule.endswith("/report"):
@@ -290,6 +307,12 @@ class Scene:
         paint(self.app, task_id)
         made = browser.post("/api/share", json={"taskId": task_id, "showOriginal": True})
         return str(made.get_json()["shareId"])
+
+    def upload(self, caller: str) -> str:
+        """A photograph sent ahead: by the guest for the guest, by the owner for everybody else."""
+        image = {"image": FileStorage(BytesIO(photo(32, 32)), "photo.jpg")}
+        sender = self.browser("guest" if caller == "guest" else "owner")
+        return str(sender.post("/api/upload-image", data=image).get_json()["uploadId"])
 
     def link(self, kind: str) -> str:
         """The secret part of a mailed link of this kind, to an account of its own."""

@@ -3,6 +3,7 @@
 Hypothesis draws the orders of events; after each of them every rule of the ledger is looked up in the database.
 """
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
@@ -33,11 +34,13 @@ from ghibli_flask.errors import (
     WrongState,
 )
 from ghibli_flask.extensions import runtime
-from ghibli_flask.models import Allowance, CreditEntry, ImageTask, User
-from ghibli_flask.services import accounts, allowances, credits, files, repair, runs, sessions, tasks
+from ghibli_flask.models import Allowance, CreditEntry, ImageTask, User, Wish
+from ghibli_flask.services import accounts, allowances, credits, files, repair, runs, sessions, tasks, wishes
 from ghibli_flask.services.orders import Order, Submission
 from ghibli_flask.services.payers import Member, Payer
 from ghibli_flask.services.tasks import FREE_LATE_CANCELS, Ending
+from ghibli_flask.services.tombstones import KEPT as TOMBSTONE_KEPT
+from ghibli_flask.services.wishes import WishOutcome
 from ghibli_flask.task_states import Outcome, Stage, TaskState
 from tests.support.visitor import photo
 
@@ -55,7 +58,7 @@ STEPS = 45
 TO_BE_SEEN = {
     "painted, not refunded", "original, refunded", "failed, refunded", "cancelled, refunded",
     "cancelled, not refunded", "late cancel kept", "hand-back", "woke too late", "died", "month",
-    "refund asked twice", "nothing left",
+    "refund asked twice", "nothing left", "wish kept", "wish without a credit",
 }  # fmt: skip
 
 GIVES_BACK = {Outcome.FAILED.value, Outcome.ORIGINAL.value, Outcome.CANCELLED.value}
@@ -83,6 +86,7 @@ class Books(RuleBasedStateMachine):
         self.endings: dict[int, tuple[object, ...]] = {}
         self.entries: dict[int, tuple[object, ...]] = {}
         self.given_back: set[str] = set()
+        self.numbers = itertools.count()
 
     def teardown(self) -> None:
         """Empty the database, for the next run."""
@@ -152,10 +156,7 @@ class Books(RuleBasedStateMachine):
     @rule(who=users)
     def use_up(self, who: str) -> None:
         """Somebody with nothing left is refused, and keeps nothing less than nothing."""
-        user_id, count = self.user_ids[who], len(self.entries)
-        left = credits.balance_of(user_id).credits
-        if left:
-            transaction(lambda session: credits.adjust(session, user_id, -left, f"used-{count}", "because"))
+        self.empty(self.user_ids[who])
         order = Order(Mode.IMAGE_TO_IMAGE, PHOTOS[0], seed=5)
         assert self.order(self.payer(who), lambda: tasks.submit(order, self.payer(who))) is None
 
@@ -166,6 +167,12 @@ class Books(RuleBasedStateMachine):
         if task:
             payer = self.owner(task)
             self.order(payer, lambda: tasks.retry(task.public_id, payer, style))
+
+    def empty(self, user_id: str) -> None:
+        """Take all that a user has left."""
+        left, key = credits.balance_of(user_id).credits, f"used-{next(self.numbers)}"
+        if left:
+            transaction(lambda session: credits.adjust(session, user_id, -left, key, "because"))
 
     def order(self, payer: Payer, send: Callable[[], Submission]) -> Submission | None:
         """Send an order and look at what it cost; gives None when it was refused."""
@@ -221,6 +228,41 @@ class Books(RuleBasedStateMachine):
     def sign_in(self, who: str, browser: str) -> None:
         """Sign in where a guest was: the pictures come along, what they cost stays where it was."""
         sessions.begin(self.user_ids[who], "a browser", allowances.guest_of(browser, "192.0.2.9"))
+
+    @rule(pick=picks)
+    def wish(self, pick: int) -> None:
+        """Wish that one is painted when an engine is back: that costs nothing."""
+        task = self.task(pick)
+        if task:
+            payer = self.owner(task)
+            before = self.left(payer)
+            with allowed(WrongState, Forbidden, SourceGone, NotFound):
+                wishes.make(task.public_id, payer)
+            assert self.left(payer) == before
+
+    @rule(who=people, number=st.integers(0, 3), spends=st.booleans())
+    def wish_for_an_original(self, who: str, number: int, spends: bool) -> None:
+        """Order, get the original back, wish twice over, and have the wish kept or not: at most one new task."""
+        order = Order(Mode.IMAGE_TO_IMAGE, PHOTOS[number], seed=7)
+        payer = self.payer(who)
+        submission = self.order(payer, lambda: tasks.submit(order, payer))
+        run = runs.claim(submission.task.public_id) if submission else None
+        if submission is None or run is None or submission.task.owner is None:
+            return
+        self.runs.append(run)
+        assert self.end(run, Outcome.ORIGINAL)
+        for _ in range(2):
+            wishes.make(submission.task.public_id, payer)
+        if spends and isinstance(payer, Member):
+            self.empty(payer.user_id)
+        self.keep_wishes()
+
+    @rule()
+    def keep_wishes(self) -> None:
+        """The sweep keeps the wishes whose time has come, and tells those who have nothing left."""
+        self.clock.advance(minutes=31)
+        for _ in range(2):
+            wishes.keep_due()
 
     # --- What workers do ---
 
@@ -447,12 +489,28 @@ class Books(RuleBasedStateMachine):
                 subjects = allowances.subjects_of(task.payer, task.address_subject)
                 expected.update((subject, task.paid_on) for subject in subjects if not task.refunded)
             counts = {(row.subject, row.day): row.used for row in session.scalars(select(Allowance))}
-        assert {key: used for key, used in counts.items() if used} == dict(expected)
+        # The rows of older days may have gone by now.
+        recent = self.clock.now().date() - TOMBSTONE_KEPT
+        counted = {key: used for key, used in counts.items() if used and key[1] > recent}
+        assert counted == {key: used for key, used in expected.items() if key[1] > recent}
         assert all(used <= TRIES_OF_ADDRESS for used in counts.values())
 
     @invariant()
+    def each_wish_is_kept_at_most_once(self) -> None:
+        """No two wishes share a task, and no task that a wish became is missing."""
+        with reading() as session:
+            ended = session.scalars(select(Wish).where(Wish.done_at.is_not(None))).all()
+            copies = session.scalars(select(ImageTask.retry_of).where(ImageTask.idempotency_key.is_not(None))).all()
+        kept = [wish.kept_as for wish in ended if wish.outcome == WishOutcome.KEPT]
+        assert len(set(kept)) == len(kept)
+        assert None not in kept
+        assert max(Counter(copy for copy in copies if copy).values(), default=0) <= 1
+        self.seen["wish kept"] += len(kept)
+        self.seen["wish without a credit"] += sum(wish.outcome == WishOutcome.NO_CREDIT for wish in ended)
+
+    @invariant()
     def what_has_ended_stays_as_it_is(self) -> None:
-        """No terminal row moves, and no entry of the ledger changes or goes away."""
+        """No terminal row moves before its time to go has come, and no entry of the ledger changes or goes away."""
         with reading() as session:
             ended = {
                 task.id: (task.status, task.outcome, task.attempt, task.refunded, task.payer, task.finished_at)
@@ -464,6 +522,10 @@ class Books(RuleBasedStateMachine):
                 for entry in session.scalars(select(CreditEntry))
             }
         self.seen.update(f"{task[1]}, {'' if task[3] else 'not '}refunded" for task in ended.values())
+        for task_id in self.endings.keys() - ended.keys():
+            finished_at = self.endings.pop(task_id)[-1]
+            assert isinstance(finished_at, datetime)
+            assert self.clock.now() - finished_at >= TOMBSTONE_KEPT
         assert_kept(self.endings, ended)
         assert_kept(self.entries, entries)
         self.endings, self.entries = ended, entries

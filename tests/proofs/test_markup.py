@@ -62,7 +62,7 @@ def test_what_is_sent_back_with_an_error_is_text(app: Flask) -> None:
 
 
 def test_shown_words_are_text(app: Flask) -> None:
-    """The words of an order are text on the page of its share, in its tags for chats, in the gallery and at the desk."""
+    """The words of an order are text on the page of its share and in its tags, in the gallery and at the desk."""
     owner, admin = member(app, "ada@example.org"), member(app, "admin@example.org")
     task_id = owner.ordered(prompt=MARKUP)
     paint(app, task_id)

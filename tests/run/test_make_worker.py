@@ -59,7 +59,7 @@ def web(checkout: Path, tmp_path: Path, settings: dict[str, str]) -> Iterator[st
 
 def is_complete(run: MakeRun) -> bool:
     """Wait until both workers and the scheduler run."""
-    return wait_until(lambda: sum("worker.py" in command for command in run.processes().values()) == 3, 30)
+    return wait_until(lambda: sum("worker.py" in command for command in run.processes().values()) == 3, 60)
 
 
 def order(web: str, seconds: int) -> str:
@@ -95,11 +95,11 @@ def test_workers_beside_a_web_process(
     assert redis == f"Redis answers ({redis_server.url})."
 
     quick, patient = order(web, 0), order(web, 4)
-    assert wait_until(lambda: state(web, quick) == "SUCCESS", 30), run.output
-    assert wait_until(lambda: state(web, patient) == "PROCESSING", 30)
+    assert wait_until(lambda: state(web, quick) == "SUCCESS", 60), run.output
+    assert wait_until(lambda: state(web, patient) == "PROCESSING", 60), run.output
     os.kill(run.process.pid, signal.SIGTERM)
-    run.finish()
-    assert state(web, patient) == "SUCCESS"
+    run.finish(90)
+    assert state(web, patient) == "SUCCESS", run.output
     assert run.left_behind() == []
     assert "Traceback" not in run.output
 

@@ -13,8 +13,8 @@ from flask import Flask
 from ghibli_flask.clock import FixedClock
 from ghibli_flask.services import alerts, incidents
 from ghibli_flask.services.alerts import Cause
-from tests.auth.test_mail import MailServer, Postbox
 from tests.support.http_sink import Sink, http_sink
+from tests.support.mail_server import MailServer, Postbox
 from tests.support.redis_server import RedisServer
 
 NOWHERE = "mysql+pymysql://nobody@127.0.0.1:1/none"
@@ -31,22 +31,6 @@ def hook() -> Iterator[Sink]:
     """The receiver of the webhook."""
     with http_sink() as sink:
         yield sink
-
-
-@pytest.fixture
-def postbox() -> Postbox:
-    """An empty postbox."""
-    return Postbox()
-
-
-@pytest.fixture
-def mail_server(postbox: Postbox) -> Iterator[MailServer]:
-    """A mail server that is up; a test may stop it."""
-    server = MailServer(postbox)
-    server.start()
-    yield server
-    if not server.loop.is_closed():
-        server.stop()
 
 
 @pytest.fixture

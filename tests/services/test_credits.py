@@ -348,7 +348,7 @@ def test_fifty_orders_at_once_with_ten_credits_accept_ten(app: Flask, user_id: s
     """Fifty different pictures sent at the same moment with ten credits left: exactly ten are accepted and charged."""
     sources = [(Order(Mode.IMAGE_TO_IMAGE, data), files.keep(data, "sources", "jpg")) for data in many_photos(50)]
     # From the transaction on, because decoding fifty photographs at once is refused before anything is charged.
-    results = at_once(app, *(partial(tasks._enter, wish, member(user_id), file) for wish, file in sources))
+    results = at_once(app, *(partial(tasks._enter, wish, member(user_id), file, None) for wish, file in sources))
     accepted = [result for result in results if isinstance(result, Submission)]
     assert len(accepted) == 10
     assert {type(result) for result in results} == {Submission, NoCredits}
@@ -370,7 +370,7 @@ def test_the_same_picture_at_once_is_charged_once(app: Flask, user_id: str) -> N
         data = photo(64, 64)
         wish = Order(Mode.IMAGE_TO_IMAGE, data)
         kept = [files.keep(data, "sources", "jpg") for _ in range(10)]
-        results = at_once(app, *(partial(tasks._enter, wish, member(user_id), file) for file in kept))
+        results = at_once(app, *(partial(tasks._enter, wish, member(user_id), file, None) for file in kept))
         assert len({result.task.public_id for result in results}) == 1  # type: ignore[attr-defined]
         assert balance(user_id) == 10 - number
 

@@ -223,7 +223,7 @@ def test_a_refused_token_is_disabled_and_the_operator_told(
     assert gpu_tokens.lease() is None
     assert status_of(ADA).state == "disabled"
     assert gpu_tokens.next_return() is None
-    said = [record.getMessage() for record in caplog.records if record.name == "ghibli_flask.alerts"]
+    said = [record.getMessage() for record in caplog.records if record.name == "ghibli_flask.services.alerts"]
     assert len(said) == 1
     assert "hf_…0001" in said[0]
     clock.advance(hours=24)

@@ -1,0 +1,100 @@
+"""What the measurements on a large database share: a throw-away MariaDB of a small VPS, and many finished orders."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flask import Flask
+from sqlalchemy import text
+
+from ghibli_flask.database import db, transaction
+from ghibli_flask.factory import create_app
+from ghibli_flask.settings import Settings
+from tests.support.checkout import ROOT, migrate, offline_env
+from tests.support.mariadb_server import MariaDBServer
+from tests.support.redis_server import RedisServer
+
+CHUNK = 100_000
+
+
+class RoomyMariaDB(MariaDBServer):
+    """The tests' server with the memory of a small VPS, and with commits that wait for the disk."""
+
+    def command(self) -> list[str | Path]:
+        """The command line."""
+        small = {"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=0"}
+        kept = [word for word in super().command() if word not in small]
+        return [*kept, "--innodb-buffer-pool-size=512M", "--innodb-flush-log-at-trx-commit=1"]
+
+
+@contextmanager
+def application(**overrides: object) -> Iterator[Flask]:
+    """The application on an empty MariaDB and an empty Redis, both thrown away afterwards; its context is entered."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        mariadb, redis = RoomyMariaDB(folder / "mariadb"), RedisServer(folder / "redis")
+        try:
+            mariadb.start()
+            redis.start()
+            address = mariadb.url_of("tests")
+            migrate(ROOT, offline_env(DATABASE_URL=address, INSTANCE_DIR=str(folder / "instance")))
+            values = {
+                "database_url": address, "redis_url": redis.url, "instance_dir": folder / "instance",
+                "gradio_url": "http://127.0.0.1:1", "log_level": "ERROR", **overrides,
+            }  # fmt: skip
+            app = create_app(Settings(_env_file=None, **values), for_worker=True)
+            with app.app_context():
+                yield app
+                db.engine.dispose()
+        finally:
+            redis.stop()
+            mariadb.stop()
+
+
+def fill(begin: int, end: int, owner: str) -> None:
+    """Painted orders number `begin` to `end`, made inside of the server; `owner` is SQL and may use `seq`.
+
+    One in a hundred is not painted, one in a thousand is shared and kept, and night is the look of one in ten thousand.
+    """
+    usual = "ELT(1 + CRC32(CONCAT('l', seq)) % 3, 'ghibli', 'golden', 'watercolour')"
+    look = f"IF(CRC32(CONCAT('s', seq)) % 10000 = 0, 'night', {usual})"
+    columns = {
+        "public_id": "MD5(CONCAT('order', seq))",
+        "owner": owner,
+        "payer": owner,
+        "mode": "IF(CRC32(CONCAT('m', seq)) % 50 = 0, 'text-to-image', 'image-to-image')",
+        "prompt": "'a quiet harbour'",
+        "style": look,
+        "seed": "1",
+        "status": "IF(CRC32(seq) % 100 = 1, 'failed', 'completed')",
+        "outcome": "IF(CRC32(seq) % 100 = 1, 'failed', 'painted')",
+        "progress": "100",
+        "stage": "'done'",
+        "attempt": "1",
+        "ring": "1",
+        "deaths": "0",
+        "handbacks": "0",
+        "charged": "1",
+        "refunded": "0",
+        "is_shared": "CRC32(CONCAT('h', seq)) % 1000 = 0",
+        "paid_on": "'2026-01-01'",
+        "fingerprint": "SHA2(seq, 256)",
+        "result_store": "'local'",
+        "result_key": "CONCAT('results/', MD5(seq), '.jpg')",
+        "thumbnail_store": "'local'",
+        "thumbnail_key": "CONCAT('thumbnails/', MD5(seq), '.webp')",
+        "result_width": "1024",
+        "result_height": "688",
+        "created_at": "'2026-01-01' + INTERVAL seq SECOND",
+        "queued_at": "'2026-01-01' + INTERVAL seq SECOND",
+        "deadline_at": "'2026-01-01' + INTERVAL seq + 1200 SECOND",
+        "finished_at": "'2026-01-01' + INTERVAL seq + 60 SECOND",
+        "expires_at": "IF(CRC32(CONCAT('h', seq)) % 1000 = 0, NULL, '2036-01-01' + INTERVAL seq SECOND)",
+    }
+    names, values = ", ".join(columns), ", ".join(columns.values())
+    for first in range(begin, end + 1, CHUNK):
+        last = min(end, first + CHUNK - 1)
+        statement = text(f"INSERT INTO image_tasks ({names}) SELECT {values} FROM seq_{first}_to_{last}")
+        transaction(lambda session, statement=statement: session.execute(statement))
+    transaction(lambda session: session.execute(text("ANALYZE TABLE image_tasks")))
