@@ -154,7 +154,9 @@ class PostingJSON(WireModel):
 class ProcessJSON(WireModel):
     """An order that is handed over by a program."""
 
-    prompt: str = Field(max_length=4000, description="complete; when it begins with a style's own prompt, in that style")
+    prompt: str = Field(
+        max_length=4000, description="complete; when it begins with a style's own prompt, in that style"
+    )
     height: int = Field(ge=256, le=1024)
     width: int = Field(ge=256, le=1024)
     seed: int = Field(ge=0, le=2**31 - 1)

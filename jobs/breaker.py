@@ -69,11 +69,6 @@ class Breaker:
             if self._failures >= FAILURES_IN_A_ROW and self._open_until is None:
                 self._open(self._rest)
 
-    def rest(self, seconds: float) -> None:
-        """The engine itself named a time before which it is of no use."""
-        with self._lock:
-            self._open(min(seconds, LONGEST_REST_S))
-
     def _end_of_probe(self, answers: bool) -> None:
         with self._lock:
             self._probing = False

@@ -12,7 +12,7 @@ from ghibli_flask.engine_catalogue import ENGINES, EngineFacts, Mode
 from ghibli_flask.extensions import runtime
 from ghibli_flask.services import flags
 from ghibli_flask.task_states import Stage
-from jobs.credentials import Credential, credentials_for
+from jobs.credentials import Credential, credentials_for, key_of
 from jobs.engines.base import (
     PAINTING,
     CredentialRejected,
@@ -201,7 +201,9 @@ def _deadline_of(errand: Errand) -> Deadline:
 def _answers(engine: Engine) -> bool:
     """Ask an engine cheaply whether it is back."""
     try:
-        engine.check(credential=None, deadline=Deadline(PROBE_S))
+        engine.check(credential=key_of(engine.name), deadline=Deadline(PROBE_S))
+    except CredentialRejected:
+        return True  # It is there to refuse us; which credential it takes is found out by the call.
     except EngineError as error:
         log.info("engine %s is still away: %s", engine.name, error.safe_text)
         return False

@@ -85,16 +85,23 @@ class LeasedToken:
         gpu_tokens.reject(self._lease)
 
 
+def key_of(engine: str) -> str | None:
+    """The key of the settings that this engine has; None for `gradio`, whose tokens are leased."""
+    settings = runtime().settings
+    keys = {
+        "gradio": None,
+        "kie": settings.kie_ai_api_key,
+        "openai": settings.openai_api_key,
+        "processor": settings.process_secret,
+    }
+    return keys[engine]
+
+
 def credentials_for(engine: str) -> Iterator[Credential]:
     """The credentials to try for one order, one after the other; none when every token rests or is used up."""
     settings = runtime().settings
     if engine != "gradio":
-        keys = {
-            "kie": settings.kie_ai_api_key,
-            "openai": settings.openai_api_key,
-            "processor": settings.process_secret,
-        }
-        yield FixedKey(engine, keys[engine])
+        yield FixedKey(engine, key_of(engine))
     elif not (gpu_tokens.is_configured() and may_carry_token(settings.gradio_url or "", settings.gradio_token_hosts)):
         yield FixedKey(engine, None)
     else:

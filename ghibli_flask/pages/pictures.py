@@ -80,7 +80,6 @@ def download() -> AnyResponse:
     response = Response(stream_with_context(bundles.of(ids, current_payer())), mimetype="application/zip")
     day = runtime().clock.now()
     response.headers.set("Content-Disposition", "attachment", filename=f"my-pictures-{day:%Y-%m-%d}.zip")
-    response.headers["X-Accel-Buffering"] = "no"  # It is made while it travels: nginx passes it on as it comes.
     return response
 
 

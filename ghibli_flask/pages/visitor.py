@@ -156,8 +156,8 @@ def _home(error: AppError | None = None) -> str:
         painter_reads_words=not (settings.uses_bundled_space and switched.engines[:1] == ("gradio",)),
         gallery_needs_approval=switched.gallery_needs_approval,
         sizes={"photo_size": order_form.PHOTO_SIZES, "words_size": order_form.WORDS_SIZES},
-        closed=_in_words(closed) if closed else None,
-        error=_in_words(error) if error and not closed else None,
+        closed=_told(closed) if closed else None,
+        error=_told(error) if error and not closed else None,
         photo_was_sent=bool(photo and photo.filename),
         form=form,
         shows_more=any(form[name] for name in order_form.SELDOM),
@@ -171,7 +171,7 @@ def _form_again(error: AppError) -> Response:
     return response
 
 
-def _in_words(error: AppError) -> dict[str, str | None]:
+def _told(error: AppError) -> dict[str, str | None]:
     """A refusal as the page shows it: title, sentence, and the field that it is about."""
     text = gettext(error.fields[0].message if error.fields else error.detail)
     return {

@@ -7,6 +7,7 @@ included, so that a rare kind of picture among 100,000 is found without reading 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -164,20 +165,23 @@ def chosen(payer: Payer, public_ids: Sequence[str]) -> list[Entry]:
 
     Raises NotFound when one is not there or somebody else's, and InvalidFields for none or more than fifty.
     """
-    wanted = set(public_ids)
-    if not 0 < len(wanted) <= MOST_CHOSEN:
+    mine = _owned(payer, public_ids)
+    if len(mine) != len(set(public_ids)):
+        raise NotFound
+    return _entries(mine)
+
+
+def _owned(payer: Payer, public_ids: Sequence[str]) -> list[ImageTask]:
+    """The rows of the payer's own among these, newest first; a caller without a cookie owns none."""
+    if not 0 < len(set(public_ids)) <= MOST_CHOSEN:
         raise InvalidFields(fields=(FieldError("task", _("Please choose one to fifty pictures.")),))
     if payer.owner is None:
-        raise NotFound
-    mine = select(ImageTask.id).where(
-        ImageTask.public_id.in_(wanted), ImageTask.owner == payer.owner, ImageTask.deleted_at.is_(None)
+        return []
+    mine = select(ImageTask).where(
+        ImageTask.public_id.in_(public_ids), ImageTask.owner == payer.owner, ImageTask.deleted_at.is_(None)
     )
     with reading() as session:
-        ids = list(session.scalars(mine.order_by(ImageTask.id.desc())))
-        if len(ids) != len(wanted):
-            raise NotFound
-        rows = _rows(session, ids)
-    return _entries(rows)
+        return list(session.scalars(mine.order_by(ImageTask.id.desc())))
 
 
 def count(payer: Payer) -> int:
@@ -195,19 +199,26 @@ def leftovers_of(public_ids: Sequence[str], payer: Payer) -> list[Leftover]:
 
 
 def remove(public_ids: Sequence[str], payer: Payer) -> int:
-    """Delete these pictures; one that is gone meanwhile is no error. Returns how many there were."""
-    present = {entry.public_id for entry in chosen(payer, public_ids)}
-    for public_id in present:
-        tasks.remove(public_id, payer)
-    return len(present)
+    """Delete those of these pictures that are the payer's own and still there; returns how many.
+
+    Raises NotFound when there is none, and InvalidFields for none or more than fifty.
+    """
+    mine = _owned(payer, public_ids)
+    if not mine:
+        raise NotFound
+    for task in mine:
+        with suppress(NotFound):  # Deleted from another page meanwhile.
+            tasks.remove(task.public_id, payer)
+    return len(mine)
 
 
 def remove_all(payer: Payer, most: int = MOST_DELETED) -> int:
     """Delete all that this payer owns, live orders cancelled first, at most so many; returns how many are left."""
     if payer.owner is None:
         return 0
-    for entry in _first(payer.owner, Filters(kind=Kind.UNFINISHED), most):
-        tasks.remove(entry.public_id, payer)
+    for live in _first(payer.owner, Filters(kind=Kind.UNFINISHED), most):
+        with suppress(NotFound):
+            tasks.remove(live.public_id, payer)
     for begin in range(0, most, BATCH):
         batch = _first(payer.owner, Filters(), min(BATCH, most - begin))
         ended = [task.id for task in batch if task.state.is_terminal]

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -26,6 +27,8 @@ from ghibli_flask.storage import StoredFile
 from ghibli_flask.task_states import TERMINAL
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MOST_A_SWEEP = 1000
 """So many rows of each kind go at most in one sweep; the next one goes on."""
@@ -62,7 +65,7 @@ def expire(limit: int = MOST_A_SWEEP) -> int:
     ended = ImageTask.status.in_([state.value for state in TERMINAL])
     kept, tombstone = ImageTask.deleted_at.is_(None), ImageTask.deleted_at.is_not(None)
     return (
-        _bury(_due(ImageTask.expires_at, now, limit, kept))
+        _bury(_due(ImageTask.expires_at, now, limit, kept), now)
         + _drop(_due(ImageTask.expires_at, now, limit, tombstone))
         + _let_photos_go(_due(ImageTask.source_expires_at, now, limit, ended), now)
         + _drop_uploads(now, limit)
@@ -78,19 +81,18 @@ def _due(
         return list(session.scalars(due))
 
 
-def _bury(due: Sequence[ImageTask]) -> int:
-    """Finished tasks become tombstones, unless they were shared a moment ago."""
+def _bury(due: Sequence[ImageTask], now: datetime) -> int:
+    """Finished tasks become tombstones, unless they were shared or given a later day a moment ago."""
     for batch in _batches(due):
-        transaction(partial(_bury_batch, batch))
-        for task in batch:
+        for task in transaction(partial(_bury_batch, batch, now)):
             status.bury(task.known_as)
             log.info("task %s was kept long enough", task.public_id)
     return len(due)
 
 
-def _bury_batch(batch: Sequence[ImageTask], session: Session) -> None:
-    still = select(ImageTask.id).where(ImageTask.id.in_([task.id for task in batch]), ImageTask.expires_at.is_not(None))
-    tombstones.bury(session, session.scalars(still.order_by(ImageTask.id).with_for_update()).all())
+def _bury_batch(batch: Sequence[ImageTask], now: datetime, session: Session) -> Sequence[ImageTask]:
+    still = select(ImageTask.id).where(ImageTask.id.in_([task.id for task in batch]), ImageTask.expires_at <= now)
+    return tombstones.bury(session, session.scalars(still.order_by(ImageTask.id).with_for_update()).all())
 
 
 def _drop(due: Sequence[ImageTask]) -> int:
@@ -115,7 +117,7 @@ def _let_photos_of_batch_go(batch: Sequence[ImageTask], now: datetime, session: 
         task.source_store = task.source_key = task.source_expires_at = None
 
 
-def _batches(due: Sequence[ImageTask]) -> list[Sequence[ImageTask]]:
+def _batches(due: Sequence[T]) -> list[Sequence[T]]:
     return [due[begin : begin + BATCH] for begin in range(0, len(due), BATCH)]
 
 
@@ -127,8 +129,9 @@ def _drop_uploads(now: datetime, limit: int) -> int:
     old = select(Upload.id).where(Upload.created_at <= now - UPLOAD_KEPT)
     with reading() as session:
         ids = session.scalars(old.order_by(Upload.created_at).limit(limit)).all()
-    if ids:
-        transaction(lambda session: drop_uploads(session, Upload.id.in_(ids)))
+    for batch in _batches(ids):
+        which = Upload.id.in_(batch)
+        transaction(lambda session, which=which: drop_uploads(session, which))  # type: ignore[misc]
     return len(ids)
 
 

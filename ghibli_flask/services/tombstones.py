@@ -5,7 +5,7 @@ Called by `services.tasks` and `services.history` when an owner deletes, and by 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from sqlalchemy import delete, select, update
@@ -21,8 +21,11 @@ from ghibli_flask.storage import StoredFile
 KEPT = timedelta(days=7)
 
 
-def bury(session: Session, task_ids: Collection[int]) -> None:
-    """Empty the rows of these ended tasks within the caller's transaction: files, words, wishes and shares go."""
+def bury(session: Session, task_ids: Collection[int]) -> Sequence[ImageTask]:
+    """Empty the rows of these ended tasks within the caller's transaction: files, words, wishes and shares go.
+
+    Gives those that were not deleted already.
+    """
     rows = select(ImageTask).where(ImageTask.id.in_(task_ids), ImageTask.deleted_at.is_(None))
     open_shares = select(Share.task_id).where(Share.task_id.in_(task_ids), Share.revoked_at.is_(None))
     now = runtime().clock.now()
@@ -39,6 +42,7 @@ def bury(session: Session, task_ids: Collection[int]) -> None:
         task.deleted_at = now
         task.source_expires_at, task.expires_at = None, now + KEPT
     session.execute(delete(Wish).where(Wish.task_id.in_(task_ids)))
+    return buried
 
 
 def files_of(task: ImageTask) -> list[StoredFile]:

@@ -269,14 +269,18 @@ def test_a_zip_holds_one_picture_in_memory_at_a_time(app: Flask, visitor: Visito
 
 
 def test_nobody_downloads_or_deletes_for_another(app: Flask, visitor: Visitor) -> None:
-    """One picture of somebody else's among the chosen ones makes the whole call 404, and nothing goes."""
+    """Somebody else's among the chosen ones makes the call 404; a deletion touches the own ones alone."""
     mine = [painted(visitor), painted(visitor)]
     other = Visitor(app, "192.0.2.2")
     theirs = [painted(other)]
     for path in ("/pictures/download", "/pictures/delete"):
         assert other.get(path, query_string={"task": theirs + mine}).status_code == 404
-    assert other.post("/pictures/delete", data={"task": theirs + mine}).status_code == 404
-    assert (len(ids(visitor)), len(ids(other))) == (2, 1)
+    assert other.post("/pictures/delete", data={"task": mine}).status_code == 404
+    assert other.post("/pictures/delete", data={"task": theirs + mine}).status_code == 303
+    assert (len(ids(visitor)), len(ids(other))) == (2, 0)
+    for data in ({"task": mine}, {"all": "1"}):
+        app.test_client().post("/pictures/delete", data=data)
+    assert len(ids(visitor)) == 2
 
 
 def test_more_than_fifty_are_not_chosen_at_once(visitor: Visitor) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from markupsafe import escape
 from werkzeug.test import TestResponse
 
 from ghibli_flask.models.task import ImageTask
@@ -194,3 +195,13 @@ def test_the_promise_stands_with_redis_away(app: Flask, visitor: Visitor, redis_
     redis_server.stop()
     assert visitor.poll(task_id)["refundAt"] == promised
     assert f'datetime="{promised}"' in visitor.get(f"/tasks/{task_id}").text
+
+
+def test_words_are_text_wherever_they_are_shown(visitor: Visitor) -> None:
+    """Markup in the words is shown as it was typed: on the picture's page and in a form that comes back."""
+    words = "</textarea></blockquote><script>alert(1)</script>\"'{{ 7 * 7 }}"
+    page = visitor.get(send(visitor, mode="text-to-image", prompt=words).headers["Location"]).text
+    form = send(visitor, mode="text-to-image", prompt=words, width="1").text
+    for shown in (page, form):
+        assert str(escape(words)) in shown
+        assert "<script>alert" not in shown

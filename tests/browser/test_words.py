@@ -70,7 +70,6 @@ def test_words_become_a_picture(
 
     page.get_by_role("button", name="Paint it again").click()
     page.wait_for_url(lambda address: "/tasks/" in address and address != first)
-    wait_until_painted(page)
     expect(page.locator(".own-words")).to_have_text(words)
 
 

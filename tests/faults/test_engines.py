@@ -1,5 +1,6 @@
 """Several tokens, several engines: one after the other until somebody paints, and a free end when nobody does."""
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,6 +11,9 @@ from ghibli_flask.clock import FixedClock
 from ghibli_flask.engine_catalogue import Mode
 from ghibli_flask.errors import TASK_FAILURES
 from ghibli_flask.services import flags, gpu_tokens
+from jobs.breaker import FAILURES_IN_A_ROW, FIRST_REST_S, Breaker
+from jobs.paint import paint
+from jobs.process import PaintingProcess
 from tests.engines.conftest import RunningSpace
 from tests.faults.conftest import Visitor, assert_nothing_left, paint_waiting, photo, row, tries_used
 from tests.support.standins import openai
@@ -200,6 +204,32 @@ def test_a_dead_engine_is_left_alone(
     assert "It failed several times in a row and is left alone for a while." in caplog.text
     assert set(tries_used(web)) == {0}
     assert_nothing_left(web, clock)
+
+
+def test_an_engine_that_came_back(
+    visitor: Visitor,
+    app_factory: Callable[..., Flask],
+    openai_api: openai.OpenAIStandIn,
+    with_openai: dict,
+) -> None:
+    """When its rest is over an engine is probed with its own key, which spends nothing, and paints the same order."""
+    app = app_factory(for_worker=True, engine_order=("openai",), **with_openai)
+    process = PaintingProcess(app, "test-worker", slots=1)
+    process.open()
+    moments = itertools.chain([0.0], itertools.repeat(FIRST_REST_S))
+    process.breakers["openai"] = breaker = Breaker("openai", lambda: next(moments))
+    try:
+        for _ in range(FAILURES_IN_A_ROW):
+            breaker.failed()
+        assert breaker.is_open
+        task_id = visitor.order()
+        with app.app_context():
+            paint(task_id)
+    finally:
+        process.close()
+    assert visitor.poll(task_id)["engine"] == "openai"
+    assert openai_api.orders == 1
+    assert not breaker.is_open
 
 
 def test_an_order_against_the_rules(

@@ -6,6 +6,9 @@ import pytest
 from flask import Flask
 
 from ghibli_flask.clock import FixedClock
+from ghibli_flask.services import allowances
+from ghibli_flask.services.payers import Member
+from tests.support.member import confirmed_account
 from tests.support.standins.hub import HubStandIn
 from tests.support.tokens import EVENING, SPACE
 from tests.support.visitor import Visitor
@@ -15,6 +18,17 @@ from tests.support.visitor import Visitor
 def visitor(app: Flask) -> Visitor:
     """A browser with a guest cookie."""
     return Visitor(app)
+
+
+@pytest.fixture
+def user_id(app: Flask) -> str:
+    """A user with the credits of the application's month."""
+    return confirmed_account()
+
+
+def member(user_id: str) -> Member:
+    """This user at a browser."""
+    return Member(user_id, allowances.guest_of("a-browser", "192.0.2.7"))
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,11 @@ from ghibli_flask.database import reading, transaction
 from ghibli_flask.engine_catalogue import Mode
 from ghibli_flask.errors import Conflict, InsufficientCredits, InvalidFields, NoCredits, NotSignedIn
 from ghibli_flask.models import CreditEntry, ImageTask, User
-from ghibli_flask.services import allowances, credits, files, runs, tasks
+from ghibli_flask.services import credits, files, runs, tasks
 from ghibli_flask.services.orders import Order, Submission
-from ghibli_flask.services.payers import Member
 from ghibli_flask.services.tasks import Ending
 from ghibli_flask.task_states import Outcome, TaskState
+from tests.services.conftest import member
 from tests.support.member import confirmed_account
 from tests.support.runs import claim, paint
 from tests.support.visitor import photo
@@ -40,17 +40,6 @@ def app(app_factory: Callable[..., Flask], clock: FixedClock) -> Iterator[Flask]
     app = app_factory(clock=clock, for_worker=True, monthly_credits=10)
     with app.app_context():
         yield app
-
-
-@pytest.fixture
-def user_id(app: Flask) -> str:
-    """A user with ten credits."""
-    return confirmed_account()
-
-
-def member(user_id: str) -> Member:
-    """This user at a browser."""
-    return Member(user_id, allowances.guest_of("a-browser", "192.0.2.7"))
 
 
 def order(user_id: str) -> ImageTask:

@@ -32,13 +32,14 @@ from ghibli_flask.services import (
     repair,
     sessions,
     tasks,
+    uploads,
 )
 from ghibli_flask.services.orders import Order
-from ghibli_flask.services.payers import Member
 from ghibli_flask.storage import FileMissing, StoredFile, stores
 from ghibli_flask.task_states import Outcome
 from jobs import export, sweep
 from jobs.worker import ApplicationWorker
+from tests.services.conftest import member
 from tests.support.member import EMAIL, confirmed_account
 from tests.support.redis_server import RedisServer
 from tests.support.runs import claim, paint, settle
@@ -59,17 +60,6 @@ def app(app_factory: Callable[..., Flask], clock: FixedClock) -> Iterator[Flask]
     app = app_factory(clock=clock, for_worker=True, monthly_credits=100)
     with app.app_context():
         yield app
-
-
-@pytest.fixture
-def user_id(app: Flask) -> str:
-    """A user."""
-    return confirmed_account()
-
-
-def member(user_id: str) -> Member:
-    """This user at a browser."""
-    return Member(user_id, allowances.guest_of("a-browser", "192.0.2.7"))
 
 
 def order(user_id: str, **fields: Any) -> ImageTask:
@@ -141,6 +131,18 @@ def test_the_zip_holds_every_picture_and_every_fact(app: Flask, user_id: str) ->
         secrets = [session.get_one(User, user_id).password_hash, *session.scalars(select(UserSession.token_hash))]
     assert len(secrets) == 2
     assert not [secret for secret in secrets if secret in json.dumps(facts)]
+
+
+def test_the_zip_holds_photographs_that_wait_for_their_order(app: Flask, user_id: str) -> None:
+    """What was sent ahead is in the zip byte by byte, and named among the facts; a guest's is not."""
+    mine = uploads.keep(photo(32, 32), member(user_id))
+    uploads.keep(photo(32, 32), allowances.guest_of("a-browser", "192.0.2.7"))
+    exports.start(user_id)
+    work(app)
+    names, facts = unzipped(user_id)
+    assert names == facts["uploads"] == [f"uploads/2026-07-01-{mine.public_id}.jpg"]
+    with zipfile.ZipFile(exports.ready(user_id).path) as archive:
+        assert archive.read(names[0]) == files.read(StoredFile(mine.store, mine.key))
 
 
 def test_only_what_is_the_users_own_is_in_the_zip(app: Flask, user_id: str) -> None:
@@ -368,7 +370,9 @@ def test_nothing_leads_to_a_deleted_account(app: Flask, user_id: str) -> None:
         for store, key in ((row.source_store, row.source_key), (row.result_store, row.result_key))
         if store and key
     ]
-    assert len(pictures) == 3
+    waiting_photo = uploads.keep(photo(32, 32), member(user_id))
+    pictures.append(StoredFile(waiting_photo.store, waiting_photo.key))
+    assert len(pictures) == 4
     erasure.erase(member(user_id))
     repair.sweep()
     for text in (user_id, EMAIL, accounts.email_key(EMAIL), "Zuzu", "Firefox", done.fingerprint):

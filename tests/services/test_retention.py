@@ -231,8 +231,9 @@ def test_shared_at_the_last_moment_it_stays(app: Flask, clock: FixedClock, guest
     clock.advance(days=GUEST_DAYS)
     due = [row(task)]
     sharing.share(task.public_id, guest, Wishes(show_original=True))
-    retention._bury(due)
+    retention._bury(due, clock.now())
     retention._let_photos_go(due, clock.now())
+    assert progress.view(task.public_id).has_result
     assert all(lies(file) for file in tombstones.files_of(task))
     assert progress.look_up(task.public_id).is_shared == 1
 
@@ -307,7 +308,7 @@ def test_two_sweeps_at_once_let_each_file_go_once(app: Flask, clock: FixedClock,
     clock.advance(days=GUEST_DAYS)
     due: list[Any] = [row(task)]
     for _sweep in range(2):
-        retention._bury(due)
+        retention._bury(due, clock.now())
         retention._let_photos_go(due, clock.now())
     assert rows(DiscardedFile) == 3
     upload_due = uploads.keep(photo(32, 32), guest)

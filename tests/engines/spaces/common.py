@@ -3,6 +3,7 @@
 They run on Gradio 4, 5 and 6.
 """
 
+import inspect
 import sys
 import uuid
 
@@ -43,7 +44,10 @@ def error(message: str, title: str) -> gr.Error:
 
 def serve(blocks: gr.Blocks, app: FastAPI | None = None, path: str = "/", **mounting: object) -> None:
     """Serve on the loopback port that is named on the command line, until killed."""
-    mounted = gr.mount_gradio_app(
-        app or FastAPI(), blocks, path=path, allowed_paths=["/"], show_error=False, **mounting
-    )
+    mounting = {"allowed_paths": ["/"], "show_error": False, **mounting}
+    if "allowed_paths" not in inspect.signature(gr.mount_gradio_app).parameters:
+        # Early releases of Gradio 4 are told the same only by what `launch` would have left on the object.
+        vars(blocks).update(mounting)
+        mounting = {}
+    mounted = gr.mount_gradio_app(app or FastAPI(), blocks, path=path, **mounting)
     uvicorn.run(mounted, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
