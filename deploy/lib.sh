@@ -75,12 +75,11 @@ render() {
         script="$script
 s|@$name@|$value|g"
     done
-    sed "$script" "$1" | {
-        if grep -n '@[A-Z][A-Z_0-9]*@'; then
-            fail "$1 names something that nobody fills in."
-        fi >&2 | cat
-        sed "$script" "$1"
-    }
+    rendered=$(sed "$script" "$1")
+    if printf '%s' "$rendered" | grep '@[A-Z][A-Z_]*@' >&2; then
+        fail "$1 names something that nobody fills in."
+    fi
+    printf '%s\n' "$rendered"
 }
 
 # Writes standard input to a file with a mode; says so, and notes it in $changed, when that changes it.
@@ -96,6 +95,12 @@ put() {
         echo "    $1"
         changed="$changed $1"
     fi
+}
+
+# Renders a file of deploy/ to its place: put_template FILE PLACE MODE.
+put_template() {
+    whole=$(render "$source/deploy/$1") || exit 2
+    printf '%s\n' "$whole" | put "$2" "$3"
 }
 
 as_user() {
@@ -205,9 +210,11 @@ stop_workers() {
     systemctl stop $workers
 }
 
-# Puts the present release to work. systemd holds the port meanwhile, so visitors wait and nobody is refused.
+# Puts the present release to work after another one: start_release OTHER PRESENT. systemd holds the port meanwhile, so
+# visitors wait and nobody is refused. The painter is left alone when it is the same; else it comes first, because it
+# takes the longest and is ready when its unit has started.
 start_release() {
-    if paints_here && ! diff -rq "$(release_of previous)/space" "$(release_of current)/space" >/dev/null 2>&1; then
+    if paints_here && ! diff -rq --exclude=.venv --exclude=__pycache__ "$1/space" "$2/space" >/dev/null; then
         systemctl restart ghibli-space.service
     fi
     systemctl restart ghibli-web.service

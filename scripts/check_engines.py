@@ -92,7 +92,7 @@ class Check:
                 engine.close()
 
     def _look_at(self, engine: Engine, is_off: bool) -> Iterator[Finding]:
-        report = EngineReport(engine.name)
+        report = EngineReport()
         yield from check_engine(engine, report)
         if self.paint and report.paints:
             say(f"Painting a small picture through {engine.name} now. It costs {COSTS[engine.name]}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from urllib.parse import urlsplit
 
@@ -21,7 +21,7 @@ from ghibli_flask.styles import DEFAULT_STYLE, style_named
 from ghibli_flask.task_states import Stage
 from ghibli_flask.token_hosts import may_carry_token
 from jobs.chain import Errand, paint_with_credentials
-from jobs.credentials import credentials_for
+from jobs.credentials import key_of
 from jobs.engines.base import (
     CredentialRejected,
     Deadline,
@@ -61,16 +61,9 @@ WHERE = {
 
 @dataclass
 class EngineReport:
-    """What was found out about one engine, and whether it can paint for a visitor now."""
+    """Whether an engine can paint for a visitor now, as far as the findings tell until here."""
 
-    name: str
-    findings: list[Finding] = field(default_factory=list)
     paints: bool = False
-
-    def add(self, finding: Finding) -> Finding:
-        """Keep a finding, and give it back."""
-        self.findings.append(finding)
-        return finding
 
 
 def check_engine(engine: Engine, report: EngineReport) -> Iterator[Finding]:
@@ -78,10 +71,9 @@ def check_engine(engine: Engine, report: EngineReport) -> Iterator[Finding]:
     if engine.name == "gradio":
         yield from _check_space(engine, report)
         return
-    for credential in credentials_for(engine.name):
-        finding, _error = _ask(engine, credential.secret)
-        report.paints = finding.ok
-        yield report.add(finding)
+    finding, _error = _ask(engine, key_of(engine.name))
+    report.paints = finding.ok
+    yield finding
 
 
 def paint_through(engine: Engine, report: EngineReport) -> Finding:
@@ -93,12 +85,12 @@ def paint_through(engine: Engine, report: EngineReport) -> Finding:
         report.paints, text, fix = False, error.safe_text, fix_for(engine.name, error)
     except (AppError, OSError) as error:
         report.paints, text, fix = False, f"gave no usable picture: {type(error).__name__}", WHERE[engine.name]
-    return report.add(Finding("painting", engine.name, report.paints, text, timer.seconds, fix))
+    return Finding("painting", engine.name, report.paints, text, timer.seconds, fix)
 
 
 def fix_for(engine: str, error: EngineError) -> str:
     """What an operator can do about this refusal."""
-    if error.safe_text.startswith("The proxy ") or "could not be reached: The proxy " in error.safe_text:
+    if "The proxy " in error.safe_text:
         return "Mend the proxy first."
     match error:
         case CredentialRejected():
@@ -137,16 +129,16 @@ def _check_space(engine: Engine, report: EngineReport) -> Iterator[Finding]:
         if not isinstance(error, CredentialRejected):
             break
         refused.add(credential)
-    yield report.add(finding)
+    yield finding
     if not tokens:
         report.paints = finding.ok
         return
-    yield report.add(_travel(travels))
+    yield _travel(travels)
     usable = []
     for token, status in zip(tokens, gpu_tokens.statuses(), strict=True):
         if finding.ok and travels and token not in asked and isinstance(_ask(engine, token)[1], CredentialRejected):
             refused.add(token)
-        told = report.add(_check_token(token, status, token in refused))
+        told = _check_token(token, status, token in refused)
         usable.append(told.ok)
         yield told
     report.paints = finding.ok and (any(usable) or not travels)

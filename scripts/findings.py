@@ -40,5 +40,5 @@ class Timer:
 
     @property
     def seconds(self) -> float:
-        """How long it has been."""
-        return time.monotonic() - self._began_at
+        """How long it has been, to the millisecond."""
+        return round(time.monotonic() - self._began_at, 3)

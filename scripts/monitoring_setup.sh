@@ -1,9 +1,9 @@
 #!/bin/sh
 # Installs what looks after an installation: the watchdog every five minutes, the log folder, and the logs' rotation.
-#   monitoring_setup.sh [--cron|--systemd] [--user NAME] [--prefix DIR]     install, or bring up to date
+#   monitoring_setup.sh [--cron|--systemd] [--user NAME] [--prefix DIR] [--as LINK]     install, or bring up to date
 #   monitoring_setup.sh --uninstall [--prefix DIR]                          take it away; logs stay
 # Without --cron or --systemd it takes systemd where that runs, else cron. With --prefix the files go below DIR and
-# nothing is started. Safe to run twice. Ends with 0 when done, 2 when it could not be.
+# nothing is started. With --as the files name LINK, which leads to this checkout. Safe to run twice. Ends with 0 when done, 2 when it could not be.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd -P)
@@ -13,15 +13,20 @@ root=$(cd "$(dirname "$0")/.." && pwd -P)
 way=""
 user=$(stat -c %U "$root")
 prefix=""
+link=""
 uninstall=no
 while [ "$#" -gt 0 ]; do
     case $1 in
         --cron) way=cron ;;
         --systemd) way=systemd ;;
         --uninstall) uninstall=yes ;;
-        --user | --prefix)
+        --user | --prefix | --as)
             [ "$#" -gt 1 ] || fail "$1 needs a value."
-            if [ "$1" = "--user" ]; then user=$2; else prefix=$2; fi
+            case $1 in
+                --user) user=$2 ;;
+                --prefix) prefix=$2 ;;
+                --as) link=$2 ;;
+            esac
             shift
             ;;
         *) fail "$1 is not known. See the first lines of $0." ;;
@@ -84,6 +89,11 @@ fi
 id "$user" >/dev/null 2>&1 || fail "There is no user $user."
 group=$(id -gn "$user")
 find_folders
+if [ -n "$link" ]; then
+    [ "$(readlink -e "$link")" = "$root" ] || fail "$link does not lead to $root."
+    root=$link
+    python=$link/.venv/bin/python
+fi
 case $root$log_dir in
     # cron ends a command at a percent sign, and these files share no way to write a blank.
     *[!A-Za-z0-9/._-]*) fail "$root or $log_dir has characters in it that cron and systemd read differently." ;;

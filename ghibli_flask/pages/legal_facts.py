@@ -13,7 +13,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from ghibli_flask.errors import _
-from ghibli_flask.services import exports, retention, sessions, tombstones
+from ghibli_flask.services import allowances, exports, retention, sessions, tombstones
 from ghibli_flask.settings import Settings
 from ghibli_flask.visitors import ONE_YEAR_S
 
@@ -81,6 +81,7 @@ class Days:
     guest_picture: int
     photograph: int
     upload: int
+    counts: int
     tombstone: int
     session: int
     export: int
@@ -104,6 +105,7 @@ def days(settings: Settings) -> Days:
         guest_picture=settings.guest_result_ttl_days,
         photograph=settings.source_ttl_days,
         upload=_in_days(retention.UPLOAD_KEPT),
+        counts=_in_days(allowances.KEPT),
         tombstone=_in_days(tombstones.KEPT),
         session=_in_days(sessions.LASTS),
         export=_in_days(exports.LASTS),

@@ -11,20 +11,27 @@ import hmac
 import ipaddress
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from functools import partial
 
-from sqlalchemy import Integer, bindparam, case, insert, select, update
+from sqlalchemy import Delete, Integer, bindparam, case, delete, insert, select, update
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Session
 
 from ghibli_flask.clock import start_of_next_day
-from ghibli_flask.database import changed, reading
+from ghibli_flask.database import changed, reading, transaction
 from ghibli_flask.errors import SignInRequired, SiteLimit
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models.allowance import Allowance
 
 SITE = "site"
 """The subject under which a day's orders of the whole site are counted; every other subject is a hash."""
+
+
+KEPT = timedelta(days=7)
+"""A day's counts are needed until its last order has ended, and a while for those who ask."""
+
+DROPPED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -151,6 +158,23 @@ def give_back_many(session: Session, counts: Mapping[tuple[str, date], int]) -> 
     if rows:
         # On the connection, because a session takes many rows for updates by primary key.
         session.connection().execute(one.values(used=left), rows)
+
+
+def drop_old() -> None:
+    """Forget the counts of days long past, a bounded number at a time; for the sweep."""
+    oldest = (runtime().clock.now() - KEPT).date()
+    with reading() as session:
+        old = session.execute(
+            select(Allowance.subject, Allowance.day).where(Allowance.day < oldest).limit(DROPPED_AT_ONCE)
+        ).all()
+    for day in {row.day for row in old}:
+        subjects = [row.subject for row in old if row.day == day]
+        forget = delete(Allowance).where(Allowance.day == day, Allowance.subject.in_(subjects))
+        transaction(partial(_execute, forget))
+
+
+def _execute(statement: Delete, session: Session) -> None:
+    session.execute(statement)
 
 
 def subjects_of(payer: str, address_subject: str | None) -> tuple[str, ...]:

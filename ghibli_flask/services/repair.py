@@ -26,6 +26,7 @@ from ghibli_flask.extensions import runtime
 from ghibli_flask.models.task import ImageTask
 from ghibli_flask.services import (
     alerts,
+    allowances,
     batches,
     credits,
     files,
@@ -147,6 +148,8 @@ def _sweep(now: datetime, older_than: timedelta | None) -> SweepReport:
         sessions.drop_expired()
     with _part(report, "departures"):
         credits.drop_departures()
+    with _part(report, "counts of past days"):
+        allowances.drop_old()
     with _part(report, "pictures for the gallery"):
         sharing.publish_wished()
     with _part(report, "wishes"):

@@ -35,6 +35,7 @@ from ghibli_flask.errors import (
     SignInRequired,
     SourceGone,
     TooManyRequests,
+    Unavailable,
     WrongState,
     _,
 )
@@ -80,7 +81,7 @@ def submit(order: Order, payer: Payer) -> Submission:
     if switched.maintenance:
         raise Maintenance(switched.maintenance)
     if order.mode not in switched.modes:
-        raise ModeUnavailable
+        raise ModeUnavailable if switched.modes else Unavailable
     _check_fields(order)
     known = _early_answer(order, payer)
     if known:

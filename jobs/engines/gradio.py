@@ -36,7 +36,8 @@ from jobs.engines.base import (
 )
 from jobs.engines.call import Call
 from jobs.engines.event_loop import EventLoop, forgetful_client
-from jobs.engines.gradio_session import TIMEOUT, Message, Session, Space, engine_error, tls
+from jobs.engines.gradio_http import TIMEOUT, Message, tls
+from jobs.engines.gradio_session import FORM, Session, Space, engine_error
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +47,6 @@ CONNECTION_AGE_S = 600.0
 MOST_CONNECTIONS = 32
 DEFAULT_LOOK = "Ghibli"
 IMAGE_PARAMETER = "spatial_img"
-KNOWN_PARAMETERS = frozenset(
-    {"prompt", IMAGE_PARAMETER, "height", "width", "seed", "control_type", "use_zero_init", "zero_steps"}
-)
 
 T = TypeVar("T")
 
@@ -299,7 +297,7 @@ def arguments_for(space: Space, request: PaintRequest) -> dict[str, Any]:
 
 def check_form(space: Space) -> None:
     """Raise EngineBroken when the endpoint takes no picture or insists on what this engine cannot say."""
-    missing = space.required - KNOWN_PARAMETERS
+    missing = space.required - FORM.keys()
     if missing or IMAGE_PARAMETER not in space.parameters:
         raise EngineBroken(f"The endpoint does not take {IMAGE_PARAMETER}, or needs {sorted(missing)}.")
 

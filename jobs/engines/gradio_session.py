@@ -4,22 +4,18 @@ Only `gradio.py` calls this, and nothing else imports gradio_client: the environ
 
 gradio_client connects and knows the endpoints. The conversation itself is led here, because in gradio_client 2.7.2
 `/cancel` stops every running call of a client, each call costs four threads, and the reader of the event stream
-waits for ever when nothing comes, drops `unexpected_error` and cannot be stopped. The protocol is the one of
-Gradio's own clients (gradio_client/client.py, and routes.py and queueing.py of gradio 4.44, 5.23 and 6.31).
+waits for ever when nothing comes, drops `unexpected_error` and cannot be stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import json
 import os
-import ssl
 import time
 import urllib.parse
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
@@ -33,39 +29,35 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from gradio_client import Client
 from gradio_client.client import Endpoint
-from gradio_client.utils import CANCEL_URL, CONFIG_URL, RAW_API_INFO_URL, construct_args
+from gradio_client.utils import CONFIG_URL, RAW_API_INFO_URL, construct_args
 
 from ghibli_flask.proxies import proxy_trouble
 from jobs.engines import gradio_messages
 from jobs.engines.base import CredentialRejected, EngineBroken, EngineBusy, EngineError, RequestRejected
+from jobs.engines.gradio_http import MOST_OF_DESCRIPTION, Message, ask, read
+from jobs.engines.gradio_queue import QUEUES, Order, Queue
 from jobs.engines.http import retry_after
 
-# A server sends a heartbeat every 15 s: after three of silence it is gone.
-TIMEOUT = httpx.Timeout(45.0, connect=10.0)
 CONNECT_S = 30.0
 """How long connecting may take. A Space that is being built answers nothing for minutes."""
 
-CANCEL_TIMEOUT_S = 1.0
 USER_AGENT = "ghibli-flask"
 DOWNLOAD_TIMEOUT_S = 15.0
 """The longest silence in the middle of a download."""
 
-LONGEST_MESSAGE = 2 * 1024 * 1024
-"""Bytes of one message of the event stream. Real ones have some hundred; a picture never travels in them."""
+FORM = {
+    "prompt": "Textbox",
+    "spatial_img": "Image",
+    "height": "Slider",
+    "width": "Slider",
+    "seed": "Number",
+    "control_type": "Dropdown",
+    "use_zero_init": "Checkbox",
+    "zero_steps": "Number",
+}
+"""What the endpoint's parameters are called, in their order and with the component of each."""
 
-PROTOCOLS = frozenset({"sse_v1", "sse_v2", "sse_v2.1", "sse_v3"})
-"""First the call, then one event stream for each session. The first releases of Gradio 4 spoke another, `sse`."""
-
-Message = dict[str, Any]
-
-
-@functools.cache
-def tls() -> ssl.SSLContext:
-    """The one TLS context of this process: building one takes 30 ms, and httpx would build one per request.
-
-    It trusts the system's authorities, or those that SSL_CERT_FILE and SSL_CERT_DIR name.
-    """
-    return ssl.create_default_context()
+OLDER_FORM = dict(list(FORM.items())[:6])
 
 
 class SpaceClient(Client):  # type: ignore[misc]  # gradio_client brings no types.
@@ -122,20 +114,23 @@ class Space:
         """
         async with asyncio.timeout(CONNECT_S):
             headers = _headers(token)
-            answer = checked(await http.get(urllib.parse.urljoin(url, CONFIG_URL), headers=headers))
+            config_url = urllib.parse.urljoin(url, CONFIG_URL)
+            answer = await ask(http, "GET", config_url, headers=headers, max_bytes=MOST_OF_DESCRIPTION)
             config = answer.json()
             # Some Spaces run on several machines and keep a visitor on one of them by a cookie.
             if answer.cookies:
                 headers["cookie"] = "; ".join(f"{name}={value}" for name, value in answer.cookies.items())
             prefix = config.get("api_prefix", "").strip("/") + "/"
             info_url = urllib.parse.urljoin(url, prefix.lstrip("/") + RAW_API_INFO_URL)
-            info = checked(await http.get(info_url, headers=headers)).json()
-        client = SpaceClient(url, token, config, info)
-        if client.protocol not in PROTOCOLS:
-            raise LookupError(f"The Space speaks {client.protocol}, which is too old: it needs a newer Gradio.")
+            info = (await ask(http, "GET", info_url, headers=headers, max_bytes=MOST_OF_DESCRIPTION)).json()
+        if config.get("protocol") not in QUEUES:
+            raise LookupError(f"The Space speaks {config.get('protocol')}, which is not Gradio 4, 5 or 6.")
         if api_name not in info["named_endpoints"]:
             raise LookupError(f"The Space has no endpoint {api_name}.")
-        parameters = {p.get("parameter_name"): p for p in info["named_endpoints"][api_name]["parameters"]}
+        endpoint = info["named_endpoints"][api_name]
+        endpoint["parameters"] = named(endpoint["parameters"])
+        parameters = {p.get("parameter_name", p.get("label")): p for p in endpoint["parameters"]}
+        client = SpaceClient(url, token, config, info)
         return cls(
             client,
             client.endpoints[client._infer_fn_index(api_name, None)],
@@ -145,6 +140,19 @@ class Space:
             frozenset(parameters.get("control_type", {}).get("type", {}).get("enum", ())),
             time.monotonic(),
         )
+
+
+def named(parameters: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """An endpoint's parameters with their names, which Gradio tells since 4.23.
+
+    Older ones tell the components only: where these are those of a known form, so are the names. All of it has to
+    be sent then, because defaults are not told either.
+    """
+    components = [parameter.get("component") for parameter in parameters]
+    for form in (FORM, OLDER_FORM):
+        if components == [*form.values()] and not any("parameter_name" in parameter for parameter in parameters):
+            return [{**p, "parameter_name": name} for name, p in zip(form, parameters, strict=True)]
+    return parameters
 
 
 def _headers(token: str | None) -> dict[str, str]:
@@ -160,14 +168,17 @@ class Session:
     def __init__(self, http: httpx.AsyncClient, space: Space) -> None:
         self._http = http
         self._space = space
-        self._hash = str(uuid.uuid4())
 
     async def upload(self, name: str, content: bytes, media_type: str) -> dict[str, Any]:
         """Bring a file to the Space; gives the argument by which the endpoint finds it there."""
-        response = await self._http.post(
-            self._space.client.upload_url, files={"files": (name, content, media_type)}, headers=self._space.headers
+        response = await ask(
+            self._http,
+            "POST",
+            self._space.client.upload_url,
+            files={"files": (name, content, media_type)},
+            headers=self._space.headers,
         )
-        path = checked(response).json()[0]
+        path = response.json()[0]
         return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
     async def call(self, arguments: dict[str, Any], on_message: Callable[[Message], None]) -> object:
@@ -176,19 +187,20 @@ class Session:
         Every message of the event stream goes to `on_message` on its way. However this ends early, by an error or
         by being cancelled, the Space is told to stop.
         """
-        endpoint = self._space.endpoint
-        data = endpoint.insert_empty_state(*construct_args(endpoint.parameters_info, (), arguments))
-        joining = asyncio.create_task(self._join(data))
+        space = self._space
+        data = space.endpoint.insert_empty_state(*construct_args(space.endpoint.parameters_info, (), arguments))
+        # ZeroGPU tells callers of this kind more about a quota than it shows on a page.
+        headers = {**space.headers, "x-gradio-user": "api"}
+        order = Order(space.client.url_of, headers, str(uuid.uuid4()), space.endpoint.fn_index, data)
+        queue = QUEUES[space.client.protocol](self._http, order)
         try:
-            # Shielded, because the Space may have the call already when the answer is no longer wanted.
-            await asyncio.shield(joining)
-            output = await self._outcome(on_message)
+            output = await self._outcome(queue, on_message)
         except BaseException:
-            await self._take_back(joining)
+            await queue.leave()
             raise
         if "data" not in output:
             raise self._refusal(output)
-        return endpoint.process_predictions(*output["data"])
+        return space.endpoint.process_predictions(*output["data"])
 
     async def download(self, path: str, max_bytes: int) -> bytes:
         """Fetch a picture that the Space knows by this path, from the Space itself and from nowhere else.
@@ -197,96 +209,35 @@ class Session:
         """
         url = f"{self._space.client.src_prefixed}file={urllib.parse.quote(path, safe='/')}"
         async with self._http.stream("GET", url, headers=self._space.headers, timeout=DOWNLOAD_TIMEOUT_S) as response:
-            _check_picture(response, max_bytes)
-            picture = bytearray()
-            async for chunk in response.aiter_raw():
-                picture += chunk
-                if len(picture) > max_bytes:
-                    raise EngineBroken(f"The picture is larger than {max_bytes} bytes.")
-        return bytes(picture)
+            _check_picture(response)
+            return await read(response, max_bytes, "picture")
 
-    async def _join(self, data: tuple[Any, ...]) -> str:
-        """Enter the Space's queue; gives the id under which it knows this call."""
-        body = {"data": data, "fn_index": self._space.endpoint.fn_index, "session_hash": self._hash}
-        # ZeroGPU tells callers of this kind more about a quota than it shows on a page.
-        headers = {**self._space.headers, "x-gradio-user": "api"}
-        response = checked(await self._http.post(self._space.client.sse_data_url, json=body, headers=headers))
-        event_id: str = response.json()["event_id"]
-        return event_id
-
-    async def _outcome(self, on_message: Callable[[Message], None]) -> dict[str, Any]:
-        """Follow the event stream to the end of the call; gives its output, an error's words included."""
-        try:
-            async with self._http.stream(
-                "GET", self._space.client.sse_url, params={"session_hash": self._hash}, headers=self._space.headers
-            ) as response:
-                # Without its text, which could be of any length.
-                response.raise_for_status()
-                async with contextlib.aclosing(_messages(response)) as messages:
-                    async for message in messages:
-                        match message.get("msg"):
-                            case "process_completed":
-                                return message.get("output") or {}
-                            case "unexpected_error":
-                                raise self._refusal({"error": message.get("message")})
-                            case "close_stream":
-                                break
-                        on_message(message)
-        except (httpx.RemoteProtocolError, httpx.ReadError) as error:
-            raise EngineBusy(f"The event stream was cut: {type(error).__name__}: {error}", retries=1) from None
+    async def _outcome(self, queue: Queue, on_message: Callable[[Message], None]) -> dict[str, Any]:
+        """Follow the order to its end; gives the output, an error's words included."""
+        async with contextlib.aclosing(queue.messages()) as messages:
+            async for message in messages:
+                match message.get("msg"):
+                    case "process_completed":
+                        return message.get("output") or {}
+                    case "unexpected_error":
+                        raise self._refusal({"error": message.get("message")})
+                    case "close_stream":
+                        break
+                on_message(message)
         raise EngineBusy("The event stream ended before the picture was done.", retries=1)
-
-    async def _take_back(self, joining: asyncio.Task[str]) -> None:
-        """Ask the Space to stop this call. It may answer only when its function returns: nobody waits for that."""
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(CANCEL_TIMEOUT_S):
-                body = {
-                    "session_hash": self._hash,
-                    "fn_index": self._space.endpoint.fn_index,
-                    "event_id": await joining,
-                }
-                await self._http.post(self._space.client.url_of(CANCEL_URL), json=body, headers=self._space.headers)
 
     def _refusal(self, output: dict[str, Any]) -> EngineError:
         message = output.get("error") or gradio_messages.HIDDEN
         return gradio_messages.refusal(str(message), output.get("title"), credential=self._space.client.token or None)
 
 
-async def _messages(response: httpx.Response) -> AsyncGenerator[Message, None]:
-    """The JSON objects of an event stream, heartbeats left out."""
-    rest = b""
-    async for chunk in response.aiter_raw():
-        *lines, rest = (rest + chunk).split(b"\n")
-        if len(rest) > LONGEST_MESSAGE:
-            raise EngineBroken("The endpoint returned something very long instead of a picture.")
-        for line in lines:
-            if line.startswith(b"data:"):
-                message: Message = json.loads(line[5:])
-                if message.get("msg") != "heartbeat":
-                    yield message
-
-
-def _check_picture(response: httpx.Response, max_bytes: int) -> None:
+def _check_picture(response: httpx.Response) -> None:
     if response.status_code != httpx.codes.OK:
         raise EngineBroken(f"The picture's address answered {response.status_code}.")
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     is_drawing = kind == "image/svg+xml"
     if is_drawing or (not kind.startswith("image/") and kind != "application/octet-stream"):
         raise EngineBroken(f"The endpoint returned {kind or 'no type'} instead of a picture.")
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise EngineBroken("The picture came packed although it was asked for unpacked.")
-    length = response.headers.get("content-length", "")
-    if length.isdigit() and int(length) > max_bytes:
-        raise EngineBroken(f"The picture is larger than {max_bytes} bytes.")
-
-
-def checked(response: httpx.Response) -> httpx.Response:
-    """This answer, when it is a good one; raises HTTPStatusError with the beginning of what was said."""
-    if response.is_success:
-        return response
-    said = " ".join(response.text.split())
-    text = f"{response.status_code} {response.reason_phrase} from {response.url.path}: {said[:300]}"
-    raise httpx.HTTPStatusError(text, request=response.request, response=response)
 
 
 def engine_error(error: BaseException, token: str | None) -> EngineError:

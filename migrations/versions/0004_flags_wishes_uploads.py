@@ -81,6 +81,7 @@ def upgrade() -> None:
     op.create_index("ix_uploads_created_at", "uploads", ["created_at"])
     op.create_index("ix_uploads_owner", "uploads", ["owner"])
     op.create_index("ix_uploads_payer", "uploads", ["payer"])
+    op.create_index("ix_allowances_day", "allowances", ["day"])
     op.add_column("image_tasks", sa.Column("wants_gallery", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("image_tasks", sa.Column("is_shared", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("image_tasks", sa.Column("thumbnail_store", ascii_id(16), nullable=True))
@@ -125,5 +126,6 @@ def downgrade() -> None:
             "source_expires_at", "expires_at", "wants_gallery",
         ):  # fmt: skip
             table.drop_column(name)
+    op.drop_index("ix_allowances_day", "allowances")
     for name in ("uploads", "wishes", "flags"):
         op.drop_table(name)

@@ -383,6 +383,14 @@ def test_the_page_tells_how_long_each_is_kept(app: Flask, visitor: Visitor) -> N
     assert "The picture is kept for 7 days." in " ".join(visitor.get("/").text.split())
 
 
+def test_what_was_typed_is_text(visitor: Visitor) -> None:
+    """The words of an order name its picture as they were typed, and end no attribute."""
+    painted(visitor, prompt='"><script>alert(1)</script>')
+    page = visitor.get("/pictures").text
+    assert "&#34;&gt;&lt;script&gt;alert(1)" in page
+    assert "<script>alert" not in page
+
+
 def test_a_failed_one_can_be_tried_again_from_the_page(app: Flask, visitor: Visitor) -> None:
     """The button's form leads to the new order; a painted one has no such button."""
     failed = small(visitor)

@@ -17,7 +17,7 @@ from obstore.store import S3Store
 
 from ghibli_flask.proxies import LOOPBACK, install_proxies, proxy_for, proxy_trouble
 from ghibli_flask.settings import Settings
-from jobs.engines import gradio_session
+from jobs.engines import gradio_http
 from jobs.engines.base import Deadline, EngineBroken
 from tests.engines.conftest import MakeEngine, RunningSpace, free_port, heard_by_the_space, paint
 from tests.support.proxy import Proxy, running_proxy, tls_in_front_of
@@ -65,9 +65,9 @@ def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     """The certificate is trusted in the way that an operator tells it."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    gradio_session.tls.cache_clear()
+    gradio_http.tls.cache_clear()
     yield
-    gradio_session.tls.cache_clear()
+    gradio_http.tls.cache_clear()
 
 
 def use(proxy_url: str) -> None:
@@ -97,7 +97,7 @@ def ask_authlib(url: str) -> bool:
 
 
 def ask_httpx(url: str) -> bool:
-    return httpx.get(f"{url}/calls", timeout=5, verify=gradio_session.tls()).is_success
+    return httpx.get(f"{url}/calls", timeout=5, verify=gradio_http.tls()).is_success
 
 
 @pytest.mark.parametrize("ask", [ask_requests, ask_authlib, ask_httpx])

@@ -289,5 +289,5 @@ def test_orders_are_refused_when_no_engine_is_on(web: Flask, visitor: Visitor) -
     with web.app_context():
         flags.switch("engine-gradio", "off", by="test")
     answer = visitor.try_to_order()
-    assert (answer.status_code, answer.json["code"]) == (422, "mode_unavailable")
+    assert (answer.status_code, answer.json["code"]) == (503, "unavailable")
     assert tries_used(web) == []

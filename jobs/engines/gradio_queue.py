@@ -1,0 +1,133 @@
+"""A call's way through a Gradio server's queue, in each protocol that Gradio 4, 5 and 6 speak; `gradio_session` asks.
+
+From routes.py and queueing.py of gradio 4.0, 4.8, 4.9, 4.19, 4.44, 5.23 and 6.31, and gradio_client/client.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import httpx
+
+from jobs.engines.base import EngineBusy
+from jobs.engines.gradio_http import TIMEOUT, Message, ask, listen
+
+JOIN = "queue/join"
+DATA = "queue/data"
+CANCEL = "cancel"
+CANCEL_TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """One call of one function; `url_of` gives the address of a route, `session` is a name that nobody else uses."""
+
+    url_of: Callable[[str], str]
+    headers: dict[str, str]
+    session: str
+    fn_index: int
+    data: Sequence[Any]
+
+
+class Queue(Protocol):
+    """Brings one order through; made for it, and of no use afterwards."""
+
+    def __init__(self, http: httpx.AsyncClient, order: Order) -> None: ...
+
+    def messages(self) -> AsyncGenerator[Message, None]:
+        """Enter, and hear how it goes until the server has said everything.
+
+        Raises what `gradio_http.ask` and `listen` raise.
+        """
+        ...
+
+    async def leave(self) -> None:
+        """Have the server stop, after `messages` was closed; raises nothing."""
+        ...
+
+
+class SessionQueue:
+    """Since Gradio 4.9: the order is placed first, and one event stream tells of all orders of a session."""
+
+    def __init__(self, http: httpx.AsyncClient, order: Order) -> None:
+        self._http = http
+        self._order = order
+        self._joining: asyncio.Task[str] | None = None
+
+    async def messages(self) -> AsyncGenerator[Message, None]:
+        """See `Queue`."""
+        order = self._order
+        self._joining = asyncio.create_task(self._join())
+        # Shielded, because the server may have the order already when it is no longer wanted.
+        await asyncio.shield(self._joining)
+        stream = listen(self._http, order.url_of(DATA), params={"session_hash": order.session}, headers=order.headers)
+        async with contextlib.aclosing(stream):
+            async for message in stream:
+                yield message
+
+    async def leave(self) -> None:
+        """See `Queue`. The server may answer only when its function returns: nobody waits for that."""
+        if self._joining is None:
+            return
+        order = self._order
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(CANCEL_TIMEOUT_S):
+                place = {"session_hash": order.session, "fn_index": order.fn_index, "event_id": await self._joining}
+                await ask(self._http, "POST", order.url_of(CANCEL), json=place, headers=order.headers)
+
+    async def _join(self) -> str:
+        order = self._order
+        body = {"data": order.data, "fn_index": order.fn_index, "session_hash": order.session}
+        answer = await ask(self._http, "POST", order.url_of(JOIN), json=body, headers=order.headers)
+        event_id: str = answer.json()["event_id"]
+        return event_id
+
+
+class StreamQueue:
+    """Up to Gradio 4.8: an event stream of its own is the place in the queue, and asks for the data in its time."""
+
+    def __init__(self, http: httpx.AsyncClient, order: Order) -> None:
+        self._http = http
+        self._order = order
+
+    async def messages(self) -> AsyncGenerator[Message, None]:
+        """See `Queue`."""
+        order = self._order
+        place = {"fn_index": order.fn_index, "session_hash": order.session}
+        pace = None
+        # The first releases send a single heartbeat, so silence says nothing: only the call's deadline ends it.
+        patience = httpx.Timeout(TIMEOUT.connect, read=None)
+        stream = listen(self._http, order.url_of(JOIN), params=place, headers=order.headers, timeout=patience)
+        async with contextlib.aclosing(stream):
+            async for message in stream:
+                match message.get("msg"):
+                    case "send_data":
+                        body = {**place, "event_id": message["event_id"], "data": order.data}
+                        await ask(self._http, "POST", order.url_of(DATA), json=body, headers=order.headers)
+                    case "queue_full":
+                        raise EngineBusy("The Space's queue is full.")
+                    case "estimation":
+                        pace = message.get("avg_event_process_time")
+                        yield message
+                    case "process_starts":
+                        # Newer servers say here how long it usually takes.
+                        yield {**message, "eta": pace}
+                    case _:
+                        yield message
+
+    async def leave(self) -> None:
+        """See `Queue`. The server gave the place away when the stream was closed, and there is nothing to add."""
+
+
+QUEUES: dict[str, type[Queue]] = {
+    "sse": StreamQueue,
+    "sse_v1": SessionQueue,
+    "sse_v2": SessionQueue,
+    "sse_v2.1": SessionQueue,
+    "sse_v3": SessionQueue,
+}
+"""By what a server's configuration calls its protocol. The later ones differ in how a half-done result is told."""
