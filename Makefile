@@ -20,9 +20,9 @@ run: setup ## Start everything on this machine and print the address; Ctrl-C sto
 test: setup-test ## Run every check and test; T=path runs the tests of one file or folder alone
 ifdef T
 	$(if $(SPACE_TESTS),cd space && .venv/bin/python -m pytest --durations=5 $(SPACE_TESTS))
-	$(if $(APP_TESTS),$(BIN)/python -m pytest --durations=20 $(APP_TESTS))
+	$(if $(APP_TESTS),$(BIN)/python -m pytest --durations=20 $(SIDE_BY_SIDE) $(APP_TESTS))
 else
-	@$(MAKE) lint test T="space/tests tests"
+	@$(MAKE) lint test T="space/tests tests" SIDE_BY_SIDE="-n 2 --no-loadscope-reorder"
 endif
 
 .PHONY: lint

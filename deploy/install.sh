@@ -6,6 +6,7 @@
 #   --no-packages    installs no packages: they are there already
 #   --files          only writes the files of systemd and nginx anew, from this checkout; upgrade.sh calls this
 # Ends with 0 when done, 2 when it could not be.
+# shellcheck disable=SC2034 # Templates use names that this script itself does not.
 set -eu
 
 source=$(cd "$(dirname "$0")/.." && pwd -P)
@@ -29,7 +30,8 @@ while [ "$#" -gt 0 ]; do
     shift
 done
 
-[ "$(id -u)" -eq 0 ] || fail "This needs root: sudo $0"
+read_conf
+need_root
 
 # --- What the machine needs first ---
 
@@ -40,9 +42,10 @@ keep_answers() {
         esac
     fi
     mkdir -p "$(dirname "$conf")"
-    [ -e "$conf" ] || echo "# Where this installation lies; deploy/lib.sh has the names and what they are otherwise." >"$conf"
+    [ -e "$conf" ] || echo "# Where this installation lies; deploy/lib.sh has the names and their usual values." >"$conf"
     [ -z "$domain" ] || keep_answer DOMAIN "$domain"
     [ -z "$gradio_url" ] || keep_answer GRADIO_URL "$gradio_url"
+    unset APP_URL
     read_conf
     [ -n "$DOMAIN" ] || fail "Which domain? $0 --domain paint.example.org"
 }
@@ -70,12 +73,12 @@ make_user_and_folders() {
     say "User and folders"
     id "$APP_USER" >/dev/null 2>&1 || adduser --system --group --home "$APP_DIR" --no-create-home "$APP_USER"
     # nginx reads pictures by the group. The settings are for the owner alone.
-    ! id www-data >/dev/null 2>&1 || usermod --append --groups "$APP_USER" www-data
+    id -nG "$NGINX_USER" | grep -qw "$APP_USER" || usermod --append --groups "$APP_USER" "$NGINX_USER"
     install -d -m 0755 "$APP_DIR" "$APP_DIR/releases" "$APP_DIR/environments" "$APP_DIR/shared" "$CACHE_DIR" "$ACME_DIR"
     install -d -o "$APP_USER" -g "$APP_USER" -m 0710 "$APP_DIR/shared/instance"
     install -d -o "$APP_USER" -g "$APP_USER" -m 0750 "$APP_DIR/shared/instance/files" "$LOG_DIR"
     install -d -o "$APP_USER" -g "$APP_USER" -m 0700 "$BACKUP_DIR"
-    ! id redis >/dev/null 2>&1 || install -d -o redis -g redis -m 0750 "$REDIS_DIR"
+    install -d -o "$REDIS_USER" -g "$REDIS_USER" -m 0750 "$REDIS_DIR"
 }
 
 secret() {
@@ -100,7 +103,7 @@ make_settings() {
 set_up_redis() {
     say "Redis"
     put_template redis/ghibli.conf "$ETC_DIR/redis/redis-ghibli.conf" 0640
-    ! id redis >/dev/null 2>&1 || chgrp redis "$ETC_DIR/redis/redis-ghibli.conf"
+    chgrp "$REDIS_USER" "$ETC_DIR/redis/redis-ghibli.conf"
     systemctl enable --quiet redis-server@ghibli.service
     case $changed in
         *redis-ghibli.conf*) systemctl restart redis-server@ghibli.service ;;
@@ -188,7 +191,8 @@ start_everything() {
     say "Start"
     ! paints_here || systemctl enable --quiet --now ghibli-space.service
     # shellcheck disable=SC2086
-    systemctl enable --quiet --now ghibli-web.socket ghibli-web.service $workers ghibli-backup.timer ghibli-monitor.timer
+    systemctl enable --quiet --now ghibli-web.socket ghibli-web.service $workers \
+        ghibli-backup.timer ghibli-monitor.timer
     systemctl enable --quiet nginx.service
     systemctl reload-or-restart nginx.service
 }
@@ -211,7 +215,6 @@ say_what_is_left() {
 }
 
 if [ "$only_files" = yes ]; then
-    read_conf
     put_files
     put_monitoring
     exit 0

@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # What install.sh, upgrade.sh and rollback.sh share: where things lie on a server, templates, releases, services.
 # Sourced with $source set to the checkout that the script lies in.
+# shellcheck disable=SC2034,SC2154 # Templates use names that the scripts themselves do not.
 #
 #   APP_DIR/releases/<name>    one release: its code, with links to the settings and to its environment
 #   APP_DIR/current            a link to the release that runs; APP_DIR/previous to the one before
@@ -13,7 +14,7 @@ conf=${DEPLOY_CONF:-/etc/ghibli/deploy.conf}
 # Everything that a file of deploy/ may name between two @; each can be set in deploy.conf.
 names="DOMAIN APP_URL APP_USER APP_DIR LOG_DIR BACKUP_DIR ETC_DIR CACHE_DIR ACME_DIR REDIS_DIR NGINX_LOG_DIR
 HTTP_LISTEN HTTPS_LISTEN WEB_ADDRESS REDIS_PORT REDIS_PASSWORD SPACE_PORT GRADIO_URL IPV6
-MYSQL_PASSWORD SECRET_KEY ADMIN_API_KEY"
+MYSQL_PORT MYSQL_PASSWORD SECRET_KEY ADMIN_API_KEY"
 
 workers="ghibli-worker.service ghibli-maintenance.service ghibli-scheduler.service"
 releases_kept=3
@@ -45,6 +46,9 @@ read_conf() {
     HTTPS_LISTEN=${HTTPS_LISTEN:-443}
     WEB_ADDRESS=${WEB_ADDRESS:-127.0.0.1:3000}
     REDIS_PORT=${REDIS_PORT:-6380}
+    REDIS_USER=${REDIS_USER:-redis}
+    NGINX_USER=${NGINX_USER:-www-data}
+    MYSQL_PORT=${MYSQL_PORT:-3306}
     SPACE_PORT=${SPACE_PORT:-7860}
     GRADIO_URL=${GRADIO_URL:-http://127.0.0.1:$SPACE_PORT}
     APP_URL=${APP_URL:-https://$DOMAIN}
@@ -60,6 +64,10 @@ read_conf() {
 
 paints_here() {
     [ "$GRADIO_URL" = "http://127.0.0.1:$SPACE_PORT" ]
+}
+
+need_root() {
+    [ "$ETC_DIR" != /etc ] || [ "$(id -u)" -eq 0 ] || fail "This needs root: sudo $0"
 }
 
 # The value of a line of .env.
@@ -100,7 +108,10 @@ put() {
 # Renders a file of deploy/ to its place: put_template FILE PLACE MODE.
 put_template() {
     whole=$(render "$source/deploy/$1") || exit 2
-    printf '%s\n' "$whole" | put "$2" "$3"
+    # Not by a pipe, whose parts are processes of their own: $changed would be lost.
+    put "$2" "$3" <<END
+$whole
+END
 }
 
 as_user() {
@@ -125,12 +136,12 @@ environment() {
     name=$(basename "$(dirname "$1")")
     [ "$name" = space ] || name=app
     folder=$APP_DIR/environments/$name-$({ cat "$1"; python3 -V; } | cksum | tr -d ' ')
-    if [ ! -e "$folder/complete" ]; then
+    if [ ! -e "$folder.complete" ]; then
         echo "    $folder (a minute or two)" >&2
-        rm -rf "$folder"
+        rm -rf "$folder" "$folder.complete"
         python3 -m venv "$folder" >&2
         "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$1" >&2
-        touch "$folder/complete"
+        touch "$folder.complete"
     fi
     echo "$folder"
 }
@@ -178,15 +189,17 @@ use_release() {
 
 # Removes old releases but for the newest ones and those in use, then the environments that none of the rest uses.
 prune() {
-    for old in $(find "$APP_DIR/releases" -mindepth 1 -maxdepth 1 -type d -name '*Z' | sort | head -n -$releases_kept); do
-        case $old in
-            "$(release_of current)" | "$(release_of previous)") ;;
-            *) rm -rf "$old" ;;
-        esac
-    done
-    for folder in "$APP_DIR"/environments/*; do
+    find "$APP_DIR/releases" -mindepth 1 -maxdepth 1 -type d -name '*Z' | sort | head -n -$releases_kept |
+        while read -r old; do
+            case $old in
+                "$(release_of current)" | "$(release_of previous)") ;;
+                *) rm -rf "$old" ;;
+            esac
+        done
+    for mark in "$APP_DIR"/environments/*.complete; do
+        folder=${mark%.complete}
         if ! readlink "$APP_DIR"/releases/*/.venv "$APP_DIR"/releases/*/space/.venv | grep -qxF "$folder"; then
-            rm -rf "$folder"
+            rm -rf "$mark" "$folder"
         fi
     done
 }

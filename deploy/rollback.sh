@@ -8,12 +8,14 @@ source=$(cd "$(dirname "$0")/.." && pwd -P)
 # shellcheck source=deploy/lib.sh
 . "$source/deploy/lib.sh"
 
-[ "$(id -u)" -eq 0 ] || fail "This needs root: sudo $0"
 read_conf
+need_root
 take_lock
 target=$(release_of previous)
 [ "$#" -eq 0 ] || target=$(readlink -e "$APP_DIR/releases/$1" || true)
-[ -n "$target" ] && [ -x "$target/deploy/install.sh" ] || fail "There is no such release. There are: $(ls "$APP_DIR/releases")"
+if [ -z "$target" ] || [ ! -x "$target/deploy/install.sh" ]; then
+    fail "There is no such release. There are: $(ls "$APP_DIR/releases")"
+fi
 [ "$target" != "$(release_of current)" ] || fail "That is the release that runs."
 
 say "Workers stop; orders in hand get a minute to finish"

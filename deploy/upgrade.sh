@@ -13,8 +13,8 @@ source=$(cd "$(dirname "$0")/.." && pwd -P)
 umask 022
 
 [ "$#" -eq 0 ] || fail "$1 is not known. See the first lines of $0."
-[ "$(id -u)" -eq 0 ] || fail "This needs root: sudo $0"
 read_conf
+need_root
 take_lock
 old=$(release_of current)
 [ -n "$old" ] || fail "There is nothing to upgrade yet: deploy/install.sh comes first."
@@ -25,7 +25,8 @@ case $source/ in "$old"/*) fail "This is the release that runs. Run the upgrade.
 say "New release"
 make_release
 echo "    $release"
-in_release "$release" .venv/bin/python -m scripts.folders >/dev/null || fail "The new release refuses the settings."
+in_release "$release" .venv/bin/python -m scripts.folders >/dev/null ||
+    fail "The new release refuses the settings."
 say "Backup of the database"
 in_release "$old" scripts/backup.sh --to "$BACKUP_DIR" --only database || fail "Without a backup there is no upgrade."
 

@@ -3,7 +3,8 @@
 #   monitoring_setup.sh [--cron|--systemd] [--user NAME] [--prefix DIR] [--as LINK]     install, or bring up to date
 #   monitoring_setup.sh --uninstall [--prefix DIR]                          take it away; logs stay
 # Without --cron or --systemd it takes systemd where that runs, else cron. With --prefix the files go below DIR and
-# nothing is started. With --as the files name LINK, which leads to this checkout. Safe to run twice. Ends with 0 when done, 2 when it could not be.
+# nothing is started. With --as they name LINK, which leads to this checkout. Safe to run twice.
+# Ends with 0 when done, 2 when it could not be.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd -P)

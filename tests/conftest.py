@@ -28,6 +28,7 @@ from tests.support.checkout import ROOT, copy_checkout, migrate, offline_env
 from tests.support.mail_server import MailServer, Postbox
 from tests.support.mariadb_server import MariaDBServer
 from tests.support.no_network import loopback_only
+from tests.support.processes import ByFile
 from tests.support.redis_server import RedisServer
 from tests.support.s3_server import S3Server
 from tests.support.server import find_program
@@ -52,6 +53,11 @@ def pytest_configure() -> None:
         if not name.startswith(PASSED_ON):
             del os.environ[name]
     loopback_only.install()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Deal out whole files when several processes run the tests; each process has servers of its own."""
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -19,6 +19,7 @@ from jobs.engines.gradio_http import TIMEOUT, Message, ask, listen
 JOIN = "queue/join"
 DATA = "queue/data"
 CANCEL = "cancel"
+RESET = "reset"
 CANCEL_TIMEOUT_S = 1.0
 
 
@@ -93,6 +94,7 @@ class StreamQueue:
     def __init__(self, http: httpx.AsyncClient, order: Order) -> None:
         self._http = http
         self._order = order
+        self._event_id: str | None = None
 
     async def messages(self) -> AsyncGenerator[Message, None]:
         """See `Queue`."""
@@ -106,7 +108,8 @@ class StreamQueue:
             async for message in stream:
                 match message.get("msg"):
                     case "send_data":
-                        body = {**place, "event_id": message["event_id"], "data": order.data}
+                        self._event_id = message["event_id"]
+                        body = {**place, "event_id": self._event_id, "data": order.data}
                         await ask(self._http, "POST", order.url_of(DATA), json=body, headers=order.headers)
                     case "queue_full":
                         raise EngineBusy("The Space's queue is full.")
@@ -120,7 +123,16 @@ class StreamQueue:
                         yield message
 
     async def leave(self) -> None:
-        """See `Queue`. The server gave the place away when the stream was closed, and there is nothing to add."""
+        """See `Queue`. A closed stream is enough, but for the first releases: there what works already is told too.
+
+        What still waits there is dropped when it is asked for its data and nobody answers.
+        """
+        if self._event_id is None:
+            return
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(CANCEL_TIMEOUT_S):
+                body = {"event_id": self._event_id}
+                await ask(self._http, "POST", self._order.url_of(RESET), json=body, headers=self._order.headers)
 
 
 QUEUES: dict[str, type[Queue]] = {

@@ -25,6 +25,7 @@ from jobs.engines.base import (
     RequestRejected,
 )
 from tests.engines.conftest import (
+    AT_ONCE_S,
     MakeEngine,
     RunningSpace,
     calls,
@@ -167,8 +168,8 @@ def test_the_deadline_while_painting(gallery: RunningSpace, engine_for: MakeEngi
     """A painting that takes too long ends at the deadline, within two seconds."""
     began_at = time.monotonic()
     with pytest.raises(DeadlinePassed):
-        paint(engine_for(gallery.url, "/slow"), seed=40, seconds=1.0)
-    assert time.monotonic() - began_at < 3.0
+        paint(engine_for(gallery.url, "/slow"), seed=150, seconds=1.0)
+    assert time.monotonic() - began_at < 1.0 + 2 * AT_ONCE_S
 
 
 def test_a_cancel_while_painting(gallery: RunningSpace, engine_for: MakeEngine) -> None:
@@ -177,13 +178,13 @@ def test_a_cancel_while_painting(gallery: RunningSpace, engine_for: MakeEngine) 
     cancelled = threading.Event()
     with ThreadPoolExecutor(2) as pool:
         other = pool.submit(paint, engine, seed=25, prompt="the other")
-        mine = pool.submit(paint, engine, seed=40, prompt="mine", is_cancelled=cancelled.is_set)
+        mine = pool.submit(paint, engine, seed=100, prompt="mine", is_cancelled=cancelled.is_set)
         assert eventually(lambda: {"the other", "mine"} <= set(calls(gallery)["started"]))
         cancelled.set()
         asked_at = time.monotonic()
         with pytest.raises(PaintingCancelled):
             mine.result()
-        assert time.monotonic() - asked_at < 2.0
+        assert time.monotonic() - asked_at < AT_ONCE_S
         assert other.result()
 
 

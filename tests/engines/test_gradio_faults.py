@@ -21,6 +21,7 @@ from jobs.engines.base import (
     RequestRejected,
 )
 from tests.engines.conftest import (
+    AT_ONCE_S,
     MakeEngine,
     RunningSpace,
     calls,
@@ -40,7 +41,7 @@ def test_nobody_listens(engine_for: MakeEngine) -> None:
     began_at = time.monotonic()
     with pytest.raises(EngineBroken):
         paint(engine_for(f"http://127.0.0.1:{free_port()}"))
-    assert time.monotonic() - began_at < 1.0
+    assert time.monotonic() - began_at < AT_ONCE_S
 
 
 def test_a_space_that_never_answers(engine_for: MakeEngine) -> None:
@@ -52,7 +53,7 @@ def test_a_space_that_never_answers(engine_for: MakeEngine) -> None:
             paint(engine, seconds=0.6)
         with pytest.raises(PaintingCancelled):
             paint(engine, is_cancelled=lambda: time.monotonic() > began_at + 1.0)
-        assert time.monotonic() - began_at < 2.0
+        assert time.monotonic() - began_at < 1.0 + AT_ONCE_S
         assert silent.visits == 1
 
 
@@ -90,7 +91,7 @@ def test_killed_in_the_middle(mortal: Mortal, engine_for: MakeEngine) -> None:
         with pytest.raises(EngineBusy) as caught:
             call.result()
         assert caught.value.retries == 1
-        assert time.monotonic() - killed_at < 2.0
+        assert time.monotonic() - killed_at < 2 * AT_ONCE_S
     with pytest.raises(EngineBroken):
         paint(engine)
     mortal.start_again()
@@ -107,11 +108,11 @@ def test_frozen_in_the_middle(mortal: Mortal, engine_for: MakeEngine) -> None:
         mortal.space.process.send_signal(signal.SIGSTOP)
         with pytest.raises(DeadlinePassed):
             call.result()
-    assert time.monotonic() - began_at < 3.5
+    assert time.monotonic() - began_at < 1.5 + 2 * AT_ONCE_S
     began_at = time.monotonic()
     with pytest.raises(DeadlinePassed):
         paint(engine, seconds=0.5)
-    assert time.monotonic() - began_at < 2.5
+    assert time.monotonic() - began_at < 0.5 + 2 * AT_ONCE_S
 
 
 def test_rebuilt_with_other_functions(mortal: Mortal, engine_for: MakeEngine) -> None:
@@ -206,7 +207,7 @@ def test_a_hang(troubled: Troubled, engine_for: MakeEngine, route: str) -> None:
         paint(engine, seconds=0.6)
     with pytest.raises(PaintingCancelled):
         paint(engine, is_cancelled=lambda: time.monotonic() > began_at + 1.0)
-    assert time.monotonic() - began_at < 2.0
+    assert time.monotonic() - began_at < 1.0 + AT_ONCE_S
     assert eventually(lambda: route != "queue_data" or "/studio/art/gradio_api/cancel" in seen(space))
 
 

@@ -24,7 +24,7 @@ from jobs.engines.base import (
 )
 from jobs.engines.http import AnswerLost, NotReached
 from jobs.engines.openai import OpenAIEngine, size_for
-from tests.engines.conftest import REQUEST, free_port, paint
+from tests.engines.conftest import AT_ONCE_S, REQUEST, free_port, paint
 from tests.engines.paid import failure, nothing_is_left  # noqa: F401  # A fixture.
 from tests.support.standins.openai import (
     EDITS,
@@ -264,8 +264,8 @@ def test_no_answer_by_the_deadline(stand_in: OpenAIStandIn, manner: Any, mode: d
     stand_in.next(GENERATIONS if mode else EDITS, stand_in.picture_reply(manner=manner))
     began_at = time.monotonic()
     fails(stand_in, DeadlinePassed, seconds=0.3, **mode)
-    assert time.monotonic() - began_at < 1.0
-    assert stand_in.client_left.wait(1.0)
+    assert time.monotonic() - began_at < AT_ONCE_S
+    assert stand_in.client_left.wait(AT_ONCE_S)
 
 
 def test_cancelled(stand_in: OpenAIStandIn) -> None:
@@ -273,8 +273,8 @@ def test_cancelled(stand_in: OpenAIStandIn) -> None:
     stand_in.next(EDITS, Reply(manner="silence"))
     began_at = time.monotonic()
     fails(stand_in, PaintingCancelled, is_cancelled=lambda: stand_in.orders == 1)
-    assert time.monotonic() - began_at < 1.0
-    assert stand_in.client_left.wait(1.0)
+    assert time.monotonic() - began_at < AT_ONCE_S
+    assert stand_in.client_left.wait(AT_ONCE_S)
 
 
 def test_cancelled_before(stand_in: OpenAIStandIn) -> None:
@@ -292,7 +292,7 @@ def test_what_the_caller_raises_passes_through(stand_in: OpenAIStandIn) -> None:
 
     with pytest.raises(ZeroDivisionError):
         paint(engine(stand_in), credential=KEY, is_cancelled=is_cancelled)
-    assert stand_in.client_left.wait(1.0)
+    assert stand_in.client_left.wait(AT_ONCE_S)
 
 
 @pytest.mark.parametrize("size", [75_001, 200_000])

