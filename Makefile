@@ -63,6 +63,10 @@ bench-sweep: setup-dev ## Measure the sweep on a throw-away MariaDB with a milli
 bench-history: setup-dev ## Measure a page of one's own pictures with 1,000 and 1,000,000 orders
 	$(BIN)/python -m bench.history
 
+.PHONY: bench-gallery
+bench-gallery: setup-dev ## Measure a page of the gallery with 1,000 and 1,000,000 shares
+	$(BIN)/python -m bench.gallery
+
 .PHONY: chaos
 chaos: setup-test ## Kill everything in turn under hundreds of orders, and see that nothing is lost (10 minutes)
 	$(BIN)/python -m tests.chaos.run $(CHAOS)

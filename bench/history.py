@@ -8,22 +8,18 @@ the median of so many calls. The last column is what the database says about the
 """
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 
 from flask import Flask
 from sqlalchemy.dialects import mysql
 
-from bench.support import application, fill
+from bench.support import application, fill, timed, told
 from ghibli_flask.database import db
 from ghibli_flask.services import history
 from ghibli_flask.services.allowances import guest_of
 from ghibli_flask.services.history import Cursor, Filters, Kind, Page
 from ghibli_flask.services.payers import Member
 from tests.support.member import member
-
-CALLS = 30
 
 
 def cases(number_of_oldest: int) -> dict[str, tuple[Filters, str | None]]:
@@ -40,23 +36,6 @@ def cases(number_of_oldest: int) -> dict[str, tuple[Filters, str | None]]:
         "a rare look, from words": (Filters(mode="text-to-image", style="night", kind=Kind.PAINTED), None),
         "a look that is not there": (Filters(style="sepia"), None),
     }
-
-
-def timed(call: Callable[[], object]) -> tuple[float, float]:
-    """Fastest and median of so many calls, in milliseconds; one before them warms up."""
-    call()
-    taken = []
-    for _number in range(CALLS):
-        began = time.perf_counter()
-        call()
-        taken.append((time.perf_counter() - began) * 1000)
-    return min(taken), statistics.median(taken)
-
-
-def told(name: str, times: tuple[float, float]) -> str:
-    """One line of the table."""
-    fastest, median = times
-    return f"  {name:<28}{fastest:7.1f} ms, median {median:6.1f}"
 
 
 def plan(owner: str, filters: Filters, cursor: str | None) -> str:

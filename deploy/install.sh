@@ -130,9 +130,9 @@ link_certificate() {
         point "$tls" "/etc/letsencrypt/live/$DOMAIN"
     elif [ ! -e "$tls" ]; then
         mkdir -p "$tls-self-signed"
-        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 -quiet \
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 \
             -subj "/CN=$DOMAIN" -addext "subjectAltName=DNS:$DOMAIN" \
-            -keyout "$tls-self-signed/privkey.pem" -out "$tls-self-signed/fullchain.pem"
+            -keyout "$tls-self-signed/privkey.pem" -out "$tls-self-signed/fullchain.pem" 2>/dev/null
         chmod 0600 "$tls-self-signed/privkey.pem"
         point "$tls" "$tls-self-signed"
     fi

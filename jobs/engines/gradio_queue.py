@@ -20,7 +20,7 @@ JOIN = "queue/join"
 DATA = "queue/data"
 CANCEL = "cancel"
 RESET = "reset"
-CANCEL_TIMEOUT_S = 1.0
+LEAVING_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -76,15 +76,18 @@ class SessionQueue:
             return
         order = self._order
         with contextlib.suppress(Exception):
-            async with asyncio.timeout(CANCEL_TIMEOUT_S):
+            async with asyncio.timeout(LEAVING_S):
                 place = {"session_hash": order.session, "fn_index": order.fn_index, "event_id": await self._joining}
-                await ask(self._http, "POST", order.url_of(CANCEL), json=place, headers=order.headers)
+                try:
+                    await _post(self._http, order, CANCEL, place)
+                except httpx.HTTPStatusError:
+                    # Before 4.31 there is no such route: what waits is painted for nobody, what works can be stopped.
+                    await _post(self._http, order, RESET, place)
 
     async def _join(self) -> str:
         order = self._order
         body = {"data": order.data, "fn_index": order.fn_index, "session_hash": order.session}
-        answer = await ask(self._http, "POST", order.url_of(JOIN), json=body, headers=order.headers)
-        event_id: str = answer.json()["event_id"]
+        event_id: str = (await _post(self._http, order, JOIN, body)).json()["event_id"]
         return event_id
 
 
@@ -110,7 +113,7 @@ class StreamQueue:
                     case "send_data":
                         self._event_id = message["event_id"]
                         body = {**place, "event_id": self._event_id, "data": order.data}
-                        await ask(self._http, "POST", order.url_of(DATA), json=body, headers=order.headers)
+                        await _post(self._http, order, DATA, body)
                     case "queue_full":
                         raise EngineBusy("The Space's queue is full.")
                     case "estimation":
@@ -130,9 +133,12 @@ class StreamQueue:
         if self._event_id is None:
             return
         with contextlib.suppress(Exception):
-            async with asyncio.timeout(CANCEL_TIMEOUT_S):
-                body = {"event_id": self._event_id}
-                await ask(self._http, "POST", self._order.url_of(RESET), json=body, headers=self._order.headers)
+            async with asyncio.timeout(LEAVING_S):
+                await _post(self._http, self._order, RESET, {"event_id": self._event_id})
+
+
+async def _post(http: httpx.AsyncClient, order: Order, route: str, body: dict[str, Any]) -> httpx.Response:
+    return await ask(http, "POST", order.url_of(route), json=body, headers=order.headers)
 
 
 QUEUES: dict[str, type[Queue]] = {

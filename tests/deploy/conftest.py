@@ -10,9 +10,7 @@ from tests.support.space_server import SpaceServer
 
 
 @pytest.fixture(scope="package")
-def machine(
-    checkout: Path, tmp_path_factory: pytest.TempPathFactory, space_server: SpaceServer
-) -> Iterator[Machine]:
+def machine(checkout: Path, tmp_path_factory: pytest.TempPathFactory, space_server: SpaceServer) -> Iterator[Machine]:
     """A server as deploy/install.sh makes it, with nginx, gunicorn, workers, MariaDB and Redis from its files."""
     machine = Machine(tmp_path_factory.mktemp("server"), checkout, space_server.url)
     try:

@@ -88,7 +88,9 @@ class Machine:
         text = text.replace("user www-data;", f"user {self._user};" if os.geteuid() == 0 else "")
         text = re.sub(r"/etc/nginx/(conf\.d|sites-enabled)", rf"{self.etc}/nginx/\1", text)
         text = text.replace("/run/nginx.pid", str(self.folder / "nginx.pid"))
-        text = text.replace("/var/log/nginx", str(self.folder / "log")).replace("worker_processes auto", "worker_processes 2")
+        text = text.replace("/var/log/nginx", str(self.folder / "log")).replace(
+            "worker_processes auto", "worker_processes 2"
+        )
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         places = "".join(f"\t{kind}_temp_path {self.folder}/tmp-{kind};\n" for kind in kinds)
         text = text.replace("http {", f"http {{\n{places}", 1)

@@ -32,7 +32,7 @@ ENVIRONMENTS = {
     "5": ROOT / "tests/engines/old_gradio/5/.venv",
     "4": ROOT / "tests/engines/old_gradio/4/.venv",
 }
-"""The virtual environment of each major version of Gradio that the engine is tested against."""
+"""The virtual environment of each major version of Gradio that the engine is tested against; of 4 the first."""
 
 MakeEngine = Callable[..., GradioEngine]
 

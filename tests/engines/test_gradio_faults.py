@@ -197,6 +197,25 @@ def test_a_page_instead_of_an_answer(troubled: Troubled, engine_for: MakeEngine,
         paint(engine_for(troubled(**{route: "not json"}).url))
 
 
+@pytest.mark.parametrize("route", ["config", "info", "upload", "queue_join"])
+def test_an_endless_answer(troubled: Troubled, engine_for: MakeEngine, route: str) -> None:
+    """No answer may be larger than anything that a Space has to say, so that none fills the memory."""
+    with pytest.raises(EngineBroken, match=r"The answer is larger than \d+ bytes"):
+        paint(engine_for(troubled(**{route: "flood"}).url))
+
+
+def test_a_packed_answer(troubled: Troubled, engine_for: MakeEngine) -> None:
+    """Answers are asked for unpacked, and one that comes packed all the same is not unpacked."""
+    with pytest.raises(EngineBroken, match="packed"):
+        paint(engine_for(troubled(config="packed").url))
+
+
+def test_gradio_3(troubled: Troubled, engine_for: MakeEngine) -> None:
+    """A Space that is too old for the engine is named so."""
+    with pytest.raises(EngineBroken, match="not Gradio 4, 5 or 6"):
+        paint(engine_for(troubled(config="gradio 3").url))
+
+
 @pytest.mark.parametrize("route", ["config", "upload", "queue_join", "queue_data"])
 def test_a_hang(troubled: Troubled, engine_for: MakeEngine, route: str) -> None:
     """A step that never answers costs the deadline and not more, and a cancel is heard meanwhile."""

@@ -1,10 +1,15 @@
-"""What the gradio engine does on every major version of Gradio: each test here runs on 6, 5 and 4."""
+"""What the gradio engine does on every major version of Gradio: each test here runs on 6, 5 and the oldest 4.
+
+The oldest one speaks a protocol of its own, in which the event stream is the place in the queue.
+"""
 
 import json
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image
 
@@ -14,12 +19,22 @@ from jobs.engines.base import (
     PAINTING,
     WAITING_FOR_GPU,
     DeadlinePassed,
+    EngineBroken,
     EngineBusy,
     News,
     PaintingCancelled,
     QuotaExhausted,
 )
-from tests.engines.conftest import MakeEngine, RunningSpace, calls, eventually, heard_by_the_space, paint, stands_still
+from tests.engines.conftest import (
+    MakeEngine,
+    RunningSpace,
+    calls,
+    eventually,
+    heard_by_the_space,
+    paint,
+    stands_still,
+    start_space,
+)
 
 
 def test_the_version(each_gallery: RunningSpace, version: str) -> None:
@@ -164,3 +179,32 @@ def test_the_space_is_told_to_stop(each_gallery: RunningSpace, engine_for: MakeE
             is_cancelled=is_cancelled,
         )
     assert eventually(lambda: stands_still(each_gallery, prompt))
+
+
+def test_parameters_without_names(old_spaces: dict[str, RunningSpace], engine_for: MakeEngine) -> None:
+    """Gradio before 4.23 names no parameters: an endpoint whose components are of no known form is not guessed at."""
+    with pytest.raises(EngineBroken, match="does not take spatial_img"):
+        paint(engine_for(old_spaces["gallery 4"].url, "/demanding"))
+
+
+def test_silence_of_the_oldest(
+    old_spaces: dict[str, RunningSpace], engine_for: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first releases of Gradio 4 send one heartbeat and no other: a long painting is waited for all the same."""
+    monkeypatch.setattr("jobs.engines.gradio.TIMEOUT", httpx.Timeout(0.5))
+    assert paint(engine_for(old_spaces["gallery 4"].url, "/slow"), seed=12)
+
+
+def test_a_cut_stream_of_the_oldest(tmp_path: Path, engine_for: MakeEngine) -> None:
+    """A server of the oldest protocol that dies while it paints is a passing trouble."""
+    space = start_space(tmp_path, "gallery.py", version="4", ELSEWHERE="")
+    try:
+        space.wait_until_ready()
+        with ThreadPoolExecutor(1) as pool:
+            painting = pool.submit(paint, engine_for(space.url, "/slow"), seed=100)
+            assert eventually(lambda: bool(calls(space)["started"]))
+            space.kill()
+            with pytest.raises(EngineBusy, match="cut"):
+                painting.result()
+    finally:
+        space.kill()

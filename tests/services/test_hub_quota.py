@@ -304,7 +304,7 @@ def test_a_token_that_the_hub_does_not_know_is_disabled(
     for _ in range(3):
         gpu_tokens.refresh(force=True)
     assert [status.state for status in gpu_tokens.statuses()] == ["disabled", "available"]
-    assert len([record for record in caplog.records if record.name == "ghibli_flask.alerts"]) == 1
+    assert len([record for record in caplog.records if record.name == "ghibli_flask.services.alerts"]) == 1
     assert status_of(ADA).failures == 1
     hub.accounts[ADA] = quota(300)
     clock.advance(minutes=9)

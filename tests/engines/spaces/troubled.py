@@ -4,13 +4,14 @@ It lies under a path, as Spaces that share a host do.
 """
 
 import asyncio
+import gzip
 import json
 import os
 
 import gradio as gr
 from common import inputs, painted, serve
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
 HTML = "<!doctype html><title>Your space is building</title>"
 FIRST_EVENT = b'data: {"msg": "estimation", "rank": 0, "queue_size": 1, "rank_eta": 1.0}\n\n'
@@ -67,6 +68,10 @@ async def misbehave(request: Request, call_next) -> Response:
         return Response(status_code=307, headers={"location": os.environ["ELSEWHERE"]})
     if how == "not json":
         return Response(HTML, media_type="text/html")
+    if how == "packed":
+        return Response(gzip.compress(b"{}"), headers={"content-encoding": "gzip"}, media_type="application/json")
+    if how == "gradio 3":
+        return JSONResponse({"version": "3.50.2", "components": [], "dependencies": []})
     if how.isdigit():
         return Response(HTML, int(how), {"retry-after": "7"} if how in {"429", "503"} else None, "text/html")
     return StreamingResponse(events(then=how), media_type="text/event-stream")
