@@ -15,15 +15,16 @@ import pytest
 from ghibli_flask.token_hosts import may_carry_token
 from jobs.engines.base import (
     WAITING_FOR_GPU,
-    CredentialRejected,
     Deadline,
     DeadlinePassed,
     EngineBroken,
     EngineBusy,
     News,
     PaintingCancelled,
+    QuotaExhausted,
     RequestRejected,
 )
+from jobs.engines.gradio_messages import UNCOUNTED_REST_S
 from tests.engines.conftest import (
     AT_ONCE_S,
     MakeEngine,
@@ -253,11 +254,12 @@ def test_a_token_of_its_own(gallery: RunningSpace, engine_for: MakeEngine) -> No
 
 
 def test_a_token_that_the_space_ignores(gallery: RunningSpace, engine_for: MakeEngine) -> None:
-    """An answer meant for unknown callers rejects the token, and the token is not in the error's text."""
+    """An answer meant for unknown callers has the token rest for an hour at most; it is not in the error's text."""
     said = {"message": "GPU quota exceeded for hf_one1. Create a free account", "title": "x"}
     engine = engine_for(gallery.url, "/refuse", token_hosts=("127.0.0.1",))
-    with pytest.raises(CredentialRejected) as caught:
+    with pytest.raises(QuotaExhausted) as caught:
         paint(engine, credential="hf_one1", prompt=json.dumps(said))
+    assert 0 < caught.value.retry_after <= UNCOUNTED_REST_S
     assert "hf_one1" not in caught.value.safe_text
 
 

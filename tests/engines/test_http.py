@@ -167,7 +167,7 @@ def test_a_proxy_that_is_not_there(echo: Echo, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     with (
         Conversation(call()) as conversation,
-        pytest.raises(NotReached, match="The proxy http://127.0.0.1:1 does not answer"),
+        pytest.raises(NotReached, match=r"The proxy http://127.0.0.1:1 does not answer"),
     ):
         conversation.send("GET", echo.url, key=KEY)
     assert not echo.heard
