@@ -78,6 +78,12 @@ make_user_and_folders() {
     install -d -o "$APP_USER" -g "$APP_USER" -m 0710 "$APP_DIR/shared/instance"
     install -d -o "$APP_USER" -g "$APP_USER" -m 0750 "$APP_DIR/shared/instance/files" "$LOG_DIR"
     install -d -o "$APP_USER" -g "$APP_USER" -m 0700 "$BACKUP_DIR"
+    install -d -o "$APP_USER" -g "$APP_USER" -m 0750 "$APP_DIR/shared/instance/run"
+    # The monitor counts from here: backups that never work are noticed too.
+    if [ ! -e "$APP_DIR/shared/instance/run/last-backup" ]; then
+        echo "none yet" >"$APP_DIR/shared/instance/run/last-backup"
+        chown "$APP_USER:$APP_USER" "$APP_DIR/shared/instance/run/last-backup"
+    fi
     install -d -o "$REDIS_USER" -g "$REDIS_USER" -m 0750 "$REDIS_DIR"
 }
 
@@ -116,7 +122,7 @@ set_up_database() {
     put_template mysql/ghibli.cnf "$ETC_DIR/mysql/mariadb.conf.d/60-ghibli.cnf" 0644
     case $changed in *60-ghibli.cnf*) systemctl restart mariadb.service ;; esac
     # root comes in by the socket, without a password. Word splitting is wanted: tests give a socket of their own.
-    ${MARIADB:-mariadb} <<END
+    ${MARIADB_PROGRAM:-mariadb} <<END
 CREATE DATABASE IF NOT EXISTS ghibli CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
 CREATE USER IF NOT EXISTS 'ghibli'@'127.0.0.1' IDENTIFIED BY '$MYSQL_PASSWORD';
 ALTER USER 'ghibli'@'127.0.0.1' IDENTIFIED BY '$MYSQL_PASSWORD';
@@ -162,7 +168,7 @@ put_files() {
 systemctl reload nginx.service
 END
     # Word splitting is wanted: tests give nginx a main file of their own.
-    ${NGINX:-nginx} -t -q
+    ${NGINX_PROGRAM:-nginx} -t -q
 }
 
 put_monitoring() {

@@ -13,7 +13,7 @@ conf=${DEPLOY_CONF:-/etc/ghibli/deploy.conf}
 
 # Everything that a file of deploy/ may name between two @; each can be set in deploy.conf.
 names="DOMAIN APP_URL APP_USER APP_DIR LOG_DIR BACKUP_DIR ETC_DIR CACHE_DIR ACME_DIR REDIS_DIR NGINX_LOG_DIR
-HTTP_LISTEN HTTPS_LISTEN WEB_ADDRESS REDIS_PORT REDIS_PASSWORD SPACE_PORT GRADIO_URL IPV6
+HTTP_LISTEN HTTPS_LISTEN WEB_ADDRESS SCHEME REDIS_PORT REDIS_PASSWORD SPACE_PORT GRADIO_URL IPV6
 MYSQL_PORT MYSQL_PASSWORD SECRET_KEY ADMIN_API_KEY"
 
 workers="ghibli-worker.service ghibli-maintenance.service ghibli-scheduler.service"
@@ -45,6 +45,9 @@ read_conf() {
     HTTP_LISTEN=${HTTP_LISTEN:-80}
     HTTPS_LISTEN=${HTTPS_LISTEN:-443}
     WEB_ADDRESS=${WEB_ADDRESS:-127.0.0.1:3000}
+    # nginx's own word for http or https.
+    # shellcheck disable=SC2016
+    SCHEME='$scheme'
     REDIS_PORT=${REDIS_PORT:-6380}
     REDIS_USER=${REDIS_USER:-redis}
     NGINX_USER=${NGINX_USER:-www-data}

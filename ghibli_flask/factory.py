@@ -14,6 +14,7 @@ from ghibli_flask import models
 from ghibli_flask.admin.people import people
 from ghibli_flask.admin.shares import share_desk
 from ghibli_flask.api.credits import credit_routes
+from ghibli_flask.api.diagnostics import diagnostics
 from ghibli_flask.api.history import history_routes
 from ghibli_flask.api.meta import meta
 from ghibli_flask.api.orders import orders
@@ -66,6 +67,7 @@ BLUEPRINTS = (
     token_routes,
     processor_routes,
     meta,
+    diagnostics,
     visitor,
     task_actions,
     own_pictures,

@@ -22,8 +22,8 @@ MONITOR_FILE, PROCESSOR_FILE, ERRORS_FILE = "task-monitor.log", "task-processor.
 LOGGERS = {
     MONITOR_FILE: (
         "ghibli_flask.services.monitor", "ghibli_flask.services.alerts", "ghibli_flask.services.alert_channels",
-        "ghibli_flask.services.repair", "ghibli_flask.services.health", "jobs.monitor", "jobs.sweep", "jobs.schedule",
-        "scripts.monitor_tasks", "scripts.watchdog",
+        "ghibli_flask.services.repair", "ghibli_flask.services.health", "ghibli_flask.services.page_errors",
+        "jobs.monitor", "jobs.sweep", "jobs.schedule", "scripts.monitor_tasks", "scripts.watchdog",
     ),
     PROCESSOR_FILE: (
         "jobs.paint", "jobs.worker", "jobs.process", "jobs.pulse", "jobs.retrying", "jobs.engines",

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import requests
-from requests.utils import get_environ_proxies, select_proxy
+from requests.utils import get_auth_from_url, get_environ_proxies, select_proxy
+from urllib3.util import make_headers
 
 from ghibli_flask.settings import Settings
 
@@ -63,12 +64,23 @@ def proxy_trouble(error: BaseException) -> str | None:
 
 def proxy_for(url: str) -> str | None:
     """The proxy that the environment names for this address, as scheme, host and port; None for a direct call."""
-    chosen = select_proxy(url, get_environ_proxies(url))
+    chosen = _chosen_for(url)
     if not chosen:
         return None
     parts = urlsplit(chosen if "://" in chosen else f"http://{chosen}")
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{parts.hostname}{port}"
+
+
+def proxy_headers_for(url: str) -> dict[str, str]:
+    """What tells the proxy for this address who we are, for libraries that leave its name and password out."""
+    name, password = get_auth_from_url(_chosen_for(url) or "")
+    return make_headers(proxy_basic_auth=f"{name}:{password}") if name else {}
+
+
+def _chosen_for(url: str) -> str | None:
+    chosen: str | None = select_proxy(url, get_environ_proxies(url))
+    return chosen
 
 
 def _url_of(error: requests.RequestException | httpx.HTTPError) -> str:

@@ -42,6 +42,8 @@ secrets_limit = limiter.shared_limit(
     deduct_when=lambda response: response.status_code == Unauthorized.status,  # Only guesses count.
 )
 
+page_errors_limit = limiter.shared_limit("20 per minute", scope="page-errors")
+
 
 def install_security(app: Flask) -> None:
     """Guard the requests and dress the answers of an application."""
@@ -183,7 +185,8 @@ def _add_limit_fields(response: Response) -> None:
     if met is None or g.get("limit_told"):
         return
     g.limit_told = True
-    window, name = met.limit.get_expiry(), "secrets" if "secrets" in met.request_args else "orders"
+    window = met.limit.get_expiry()
+    name = next((scope for scope in ("secrets", "page-errors") if scope in met.request_args), "orders")
     response.headers["RateLimit-Policy"] = f'"{name}";q={met.limit.amount};w={window}'
     reset = max(0, round(met.reset_at - runtime().clock.now().timestamp()))
     response.headers["RateLimit"] = f'"{name}";r={max(0, met.remaining)};t={reset}'

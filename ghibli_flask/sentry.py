@@ -15,6 +15,7 @@ from sentry_sdk.integrations.logging import LoggingIntegration, ignore_logger
 from sentry_sdk.types import Event
 
 from ghibli_flask.masking import Mask
+from ghibli_flask.proxies import proxy_headers_for
 from ghibli_flask.settings import Settings
 
 # An alert is sent as a message of its own; its line in the log would be the same thing again.
@@ -31,6 +32,8 @@ def start_sentry(settings: Settings, mask: Mask) -> None:
     sentry_sdk.init(
         dsn=settings.sentry_dsn,
         environment=settings.app_env,
+        # The proxy itself is found in the environment, but its name and password are left out.
+        proxy_headers=proxy_headers_for(settings.sentry_dsn),
         integrations=[FlaskIntegration(), LoggingIntegration()],
         auto_enabling_integrations=False,
         include_local_variables=False,

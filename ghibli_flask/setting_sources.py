@@ -5,10 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
 _NUMBERED = re.compile(r"hugging_face_token_(\d+)")
+
+
+def variables_of(name: str, field: FieldInfo) -> list[str]:
+    """The variables that a setting is read from: its documented name, then the older ones."""
+    alias = field.validation_alias
+    return [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [name.upper()]
 
 
 class HubTokens(PydanticBaseSettingsSource):

@@ -16,12 +16,16 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import create_engine, inspect
 
 from ghibli_flask.clock import Clock
 from ghibli_flask.database import db
 from ghibli_flask.extensions import runtime
 from ghibli_flask.factory import create_app
+from ghibli_flask.services import passwords
+from ghibli_flask.services.passwords import OlderBcryptHasher
 from ghibli_flask.settings import Settings
 from tests.support.browser import CHROMIUM_FLAGS, open_page
 from tests.support.checkout import ROOT, copy_checkout, migrate, offline_env
@@ -76,6 +80,24 @@ def stays_on_this_machine() -> Iterator[None]:
     loopback_only.attempts.clear()
     yield
     assert not loopback_only.attempts, f"tried to reach {loopback_only.attempts}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[PasswordHash]:
+    """Hash passwords at the lowest cost, or accounts would take a third of the time; gives the product's own hasher."""
+    own = passwords._hasher
+    passwords._hasher = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1), OlderBcryptHasher()))
+    yield own
+    passwords._hasher = own
+
+
+@pytest.fixture
+def costly_passwords(quick_passwords: PasswordHash, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hash passwords as the product does."""
+    monkeypatch.setattr(passwords, "_hasher", quick_passwords)
+    passwords._decoy.cache_clear()
+    yield
+    passwords._decoy.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,8 @@ class Cause(StrEnum):
     DATABASE_AWAY = "database_away"
     REDIS_AWAY = "redis_away"
     QUEUE_TOO_OLD = "queue_too_old"
+    CERTIFICATE_ENDS = "certificate_ends"
+    BACKUP_LATE = "backup_late"
 
 
 def raise_alert(cause: str, text: str) -> bool:

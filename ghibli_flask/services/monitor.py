@@ -20,7 +20,7 @@ from ghibli_flask.database import reading
 from ghibli_flask.errors import Unavailable
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models.task import ImageTask
-from ghibli_flask.services import alerts, files, flags, gpu_tokens, health, incidents
+from ghibli_flask.services import alerts, files, flags, gpu_tokens, health, incidents, upkeep
 from ghibli_flask.services.alerts import Cause
 from ghibli_flask.storage import stores
 from ghibli_flask.task_states import Outcome, TaskState
@@ -268,6 +268,14 @@ def _disk(ground: _Ground) -> Look:
     return Look(True, text, numbers)
 
 
+def _certificate(ground: _Ground) -> Look:
+    return Look(*upkeep.look_at_certificate(ground.now))
+
+
+def _backup(ground: _Ground) -> Look:
+    return Look(*upkeep.look_at_backup(ground.now))
+
+
 LOOKS: dict[str, tuple[Callable[[_Ground], Look], Cause]] = {
     "database": (_database, Cause.DATABASE_AWAY),
     "redis": (_redis, Cause.REDIS_AWAY),
@@ -280,5 +288,7 @@ LOOKS: dict[str, tuple[Callable[[_Ground], Look], Cause]] = {
     "engines": (_engines, Cause.NO_ENGINE_LEFT),
     "tokens": (_tokens, Cause.REJECTED_TOKEN),
     "disk": (_disk, Cause.FULL_DISK),
+    "certificate": (_certificate, Cause.CERTIFICATE_ENDS),
+    "backup": (_backup, Cause.BACKUP_LATE),
 }
 """Every part, how it is looked at, and the cause that people are told about."""

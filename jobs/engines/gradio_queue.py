@@ -21,6 +21,7 @@ DATA = "queue/data"
 CANCEL = "cancel"
 RESET = "reset"
 LEAVING_S = 1.0
+RESET_EVERY_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,13 @@ class SessionQueue:
         order = self._order
         with contextlib.suppress(Exception):
             async with asyncio.timeout(LEAVING_S):
-                place = {"session_hash": order.session, "fn_index": order.fn_index, "event_id": await self._joining}
+                event_id = await self._joining
+                place = {"session_hash": order.session, "fn_index": order.fn_index, "event_id": event_id}
                 try:
                     await _post(self._http, order, CANCEL, place)
                 except httpx.HTTPStatusError:
-                    # Before 4.31 there is no such route: what waits is painted for nobody, what works can be stopped.
-                    await _post(self._http, order, RESET, place)
+                    # Before 4.31 there is no such route: what waits may be painted for nobody, what works is stopped.
+                    await _reset(self._http, order, event_id)
 
     async def _join(self) -> str:
         order = self._order
@@ -117,7 +119,7 @@ class StreamQueue:
                     case "queue_full":
                         raise EngineBusy("The Space's queue is full.")
                     case "estimation":
-                        pace = message.get("avg_event_process_time")
+                        pace = message.get("avg_event_process_time") or None
                         yield message
                     case "process_starts":
                         # Newer servers say here how long it usually takes.
@@ -134,11 +136,17 @@ class StreamQueue:
             return
         with contextlib.suppress(Exception):
             async with asyncio.timeout(LEAVING_S):
-                await _post(self._http, self._order, RESET, {"event_id": self._event_id})
+                await _reset(self._http, self._order, self._event_id)
 
 
 async def _post(http: httpx.AsyncClient, order: Order, route: str, body: dict[str, Any]) -> httpx.Response:
     return await ask(http, "POST", order.url_of(route), json=body, headers=order.headers)
+
+
+async def _reset(http: httpx.AsyncClient, order: Order, event_id: str) -> None:
+    """Stop a function that gives its result in steps. The server knows it as one from its first step on."""
+    while not (await _post(http, order, RESET, {"event_id": event_id})).json()["success"]:
+        await asyncio.sleep(RESET_EVERY_S)
 
 
 QUEUES: dict[str, type[Queue]] = {

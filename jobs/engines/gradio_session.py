@@ -117,14 +117,14 @@ class Space:
             config_url = urllib.parse.urljoin(url, CONFIG_URL)
             answer = await ask(http, "GET", config_url, headers=headers, max_bytes=MOST_OF_DESCRIPTION)
             config = answer.json()
+            if config.get("protocol") not in QUEUES:
+                raise LookupError(f"The Space speaks {config.get('protocol')}, which is not Gradio 4, 5 or 6.")
             # Some Spaces run on several machines and keep a visitor on one of them by a cookie.
             if answer.cookies:
                 headers["cookie"] = "; ".join(f"{name}={value}" for name, value in answer.cookies.items())
             prefix = config.get("api_prefix", "").strip("/") + "/"
             info_url = urllib.parse.urljoin(url, prefix.lstrip("/") + RAW_API_INFO_URL)
             info = (await ask(http, "GET", info_url, headers=headers, max_bytes=MOST_OF_DESCRIPTION)).json()
-        if config.get("protocol") not in QUEUES:
-            raise LookupError(f"The Space speaks {config.get('protocol')}, which is not Gradio 4, 5 or 6.")
         if api_name not in info["named_endpoints"]:
             raise LookupError(f"The Space has no endpoint {api_name}.")
         endpoint = info["named_endpoints"][api_name]

@@ -200,6 +200,8 @@ class Conversation:
         with session.request(
             method, url, auth=_Bearer(key), timeout=(CONNECT_S, silence_s), stream=True, allow_redirects=False, **body
         ) as response:
+            if response.status_code == requests.codes.proxy_authentication_required:
+                response.raise_for_status()  # Not the host's answer: no host asks so.
             headers = {name.lower(): value for name, value in response.headers.items()}
             if headers.get("content-encoding", "identity") != "identity":
                 raise EngineBroken("The answer came packed although it was asked for unpacked.")

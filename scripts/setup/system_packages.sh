@@ -1,5 +1,6 @@
 #!/bin/sh
-# Sees to it that the programs which the tests drive are installed: MariaDB, Redis, Chromium, a Chinese font, logrotate.
+# Sees to it that the programs which the tests drive are installed: MariaDB, Redis, Chromium, a Chinese font, logrotate,
+# nginx, openssl, curl.
 # Called by `make setup-test`. As root on Debian or Ubuntu it installs what is missing; elsewhere it says so and fails.
 set -eu
 
@@ -19,6 +20,10 @@ missing=""
 installed mariadbd && installed mariadb-install-db || missing="$missing mariadb-server"
 installed redis-server valkey-server || missing="$missing redis-server"
 installed chromium chromium-browser google-chrome || missing="$missing chromium"
+installed nginx || missing="$missing nginx"
+installed openssl || missing="$missing openssl"
+installed curl || missing="$missing curl"
+installed systemd-analyze || missing="$missing systemd"
 installed logrotate || missing="$missing logrotate"
 installed fc-list && [ -n "$(fc-list :lang=zh family)" ] || missing="$missing fontconfig fonts-noto-cjk"
 

@@ -26,10 +26,10 @@ from ghibli_flask import queueing
 from ghibli_flask.extensions import runtime
 from ghibli_flask.services import accounts, mail
 from jobs.schedule import OwnScheduler
-from scripts.processes import free_port
 from tests.auth.conftest import deliver, kept_mails, link_in
 from tests.support.mail_server import MailServer, Postbox
 from tests.support.member import PASSWORD, confirmed_account
+from tests.support.ports import free_port
 from tests.support.visitor import Visitor
 
 # rq-scheduler asks for cron times in the way that crontab announces to change.

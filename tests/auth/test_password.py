@@ -18,7 +18,7 @@ from ghibli_flask.database import transaction
 from ghibli_flask.errors import WrongCredentials
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models import User, UserProfile
-from ghibli_flask.services import accounts, administration
+from ghibli_flask.services import accounts, administration, passwords
 from tests.auth.conftest import deliver, kept_mails, link_in
 from tests.support.member import PASSWORD, confirmed_account, member
 from tests.support.visitor import Visitor
@@ -209,6 +209,17 @@ def test_asking_for_a_mail_says_the_same_to_everybody(app: Flask, visitor: Visit
     assert len(pages) == 1
 
 
+@pytest.mark.usefixtures("costly_passwords")
+def test_a_password_is_costly_to_guess() -> None:
+    """A hash takes the memory and the rounds that OWASP's password storage cheat sheet asks of argon2id, or more."""
+    kept = passwords.keep(PASSWORD)
+    memory_kib, rounds = re.match(r"\$argon2id\$v=19\$m=(\d+),t=(\d+),", kept).groups()
+    assert int(memory_kib) >= 19 * 1024
+    assert int(rounds) >= 2
+    assert passwords.verify(kept, PASSWORD) == (True, None)
+
+
+@pytest.mark.usefixtures("costly_passwords")
 def test_a_refusal_takes_as_long_for_everybody(app: Flask, visitor: Visitor) -> None:
     """The time of a refusal does not tell the kinds of addresses apart."""
     times: dict[str, list[float]] = {}

@@ -14,11 +14,12 @@ from flask import Flask
 from ghibli_flask.clock import Clock
 from ghibli_flask.factory import create_app
 from ghibli_flask.settings import Settings
-from scripts.processes import LOOPBACK, free_port
+from scripts.processes import LOOPBACK
 from scripts.procfile import read_procfile, with_virtual_environment
 from tests.chaos.plan import Event
 from tests.support.checkout import ROOT, migrate, offline_env
 from tests.support.mariadb_server import MariaDBServer
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.server import Server
 from tests.support.site import SiteProcess

@@ -1,4 +1,4 @@
-"""A server in a folder: everything that deploy/install.sh writes, and the programs that run from exactly those files."""
+"""A server in a folder: everything that deploy/install.sh writes, and the programs that run from those files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from scripts.processes import LOOPBACK, free_port
+from scripts.processes import LOOPBACK
 from tests.deploy.manager import Manager
 from tests.support.checkout import ROOT, offline_env
+from tests.support.ports import free_port
 from tests.support.server import find_program
 from tests.support.visitor import photo
 
@@ -129,8 +130,8 @@ class Machine:
         return offline_env(
             PATH=path,
             DEPLOY_CONF=str(self.folder / "etc/ghibli/deploy.conf"),
-            MARIADB=f"mariadb --no-defaults --user=root --socket={self.socket}",
-            NGINX=" ".join(str(word) for word in self._nginx()) if hasattr(self, "nginx_main") else "",
+            MARIADB_PROGRAM=f"mariadb --no-defaults --user=root --socket={self.socket}",
+            NGINX_PROGRAM=" ".join(str(word) for word in self._nginx()) if hasattr(self, "nginx_main") else "",
         )
 
     # --- What an operator does ---

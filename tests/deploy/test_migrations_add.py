@@ -7,7 +7,8 @@ import pytest
 
 from tests.support.checkout import ROOT
 
-VERSIONS = sorted((ROOT / "migrations/versions").glob("*.py"))
+# The first one adopts tables of earlier versions, which no release of this one has run on.
+VERSIONS = sorted((ROOT / "migrations/versions").glob("*.py"))[1:]
 TAKES_AWAY = {"drop_table", "drop_column", "rename_table"}
 
 

@@ -109,7 +109,7 @@ def test_static_files(machine: Machine, visitor: Client) -> None:
 
 
 def kept_seconds(machine: Machine, path: str) -> int:
-    """For how long nginx takes its copy for fresh; a copy begins with version, end and four other times, then its key."""
+    """For how long nginx takes its copy for fresh; its copy begins with version and times."""
     for file in (machine.folder / "cache/static").rglob("*"):
         if file.is_file() and f"\nKEY: {path}\n".encode() in (data := file.read_bytes()):
             _version, valid_until, _updating, _error, _modified, date = struct.unpack_from("<Qqqqqq", data)

@@ -112,6 +112,8 @@ CALLS = {
     "GET /api/styles",
     "GET /api/csrf",
     "GET /api/health",
+    "GET /api/test-env",
+    "POST /api/monitor/error",
     "GET /health",
 }
 

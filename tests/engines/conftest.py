@@ -20,8 +20,9 @@ from PIL import Image
 
 from jobs.engines.base import Deadline, News, PaintRequest
 from jobs.engines.gradio import GradioEngine
+from tests.support.checkout import ROOT
+from tests.support.ports import free_port
 
-ROOT = Path(__file__).resolve().parents[2]
 SPACES = Path(__file__).parent / "spaces"
 START_S = 60.0
 AT_ONCE_S = 5.0
@@ -43,14 +44,6 @@ def space_python(version: str = "6") -> Path:
     if not python.exists():
         pytest.fail(f"{python} is missing: run `make test`, which sets it up.")
     return python
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass

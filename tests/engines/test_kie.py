@@ -30,8 +30,9 @@ from jobs.engines.http import NotReached
 from jobs.engines.kie import KieEngine
 from jobs.engines.kie_answers import InputNotFetched
 from jobs.engines.kie_models import MODELS
-from tests.engines.conftest import AT_ONCE_S, REQUEST, free_port, listening_stranger, paint
+from tests.engines.conftest import AT_ONCE_S, REQUEST, listening_stranger, paint
 from tests.engines.paid import failure, nothing_is_left  # noqa: F401  # A fixture.
+from tests.support.ports import free_port
 from tests.support.standins.kie import (
     CREATE,
     CREATE_4O,

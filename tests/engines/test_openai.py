@@ -24,8 +24,9 @@ from jobs.engines.base import (
 )
 from jobs.engines.http import AnswerLost, NotReached
 from jobs.engines.openai import OpenAIEngine, size_for
-from tests.engines.conftest import AT_ONCE_S, REQUEST, free_port, paint
+from tests.engines.conftest import AT_ONCE_S, REQUEST, paint
 from tests.engines.paid import failure, nothing_is_left  # noqa: F401  # A fixture.
+from tests.support.ports import free_port
 from tests.support.standins.openai import (
     EDITS,
     GENERATIONS,

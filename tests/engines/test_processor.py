@@ -35,7 +35,8 @@ from jobs.engines.base import (
 )
 from jobs.engines.processor import ProcessorEngine
 from scripts.processes import wait_until
-from tests.engines.conftest import AT_ONCE_S, free_port, listening_stranger, paint, photo
+from tests.engines.conftest import AT_ONCE_S, listening_stranger, paint, photo
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 
 SECRET = "the-long-secret-of-outside-processors"

@@ -1,13 +1,18 @@
 """HTTP_PROXY, HTTPS_PROXY and NO_PROXY work for every library that calls out, and a wrong proxy is named."""
 
+import contextlib
 import datetime
 import os
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
 import requests
+import sentry_sdk
 from authlib.integrations.requests_client import OAuth2Session
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -15,12 +20,25 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from ghibli_flask.clock import FixedClock
+from ghibli_flask.masking import Mask
 from ghibli_flask.proxies import LOOPBACK, install_proxies, proxy_for, proxy_trouble
+from ghibli_flask.sentry import start_sentry
+from ghibli_flask.services import alert_channels, hub_quota
 from ghibli_flask.settings import Settings
+from ghibli_flask.storage.imgbb import ImgBBStore
 from jobs.engines import gradio_http
-from jobs.engines.base import Deadline, EngineBroken
-from tests.engines.conftest import MakeEngine, RunningSpace, free_port, heard_by_the_space, paint
+from jobs.engines.base import Deadline, Engine, EngineBroken, EngineBusy, EngineError
+from jobs.engines.kie import KieEngine
+from jobs.engines.openai import OpenAIEngine
+from jobs.engines.processor import ProcessorEngine
+from tests.engines.conftest import MakeEngine, RunningSpace, heard_by_the_space, paint
+from tests.support.http_sink import http_sink
+from tests.support.ports import free_port
 from tests.support.proxy import Proxy, running_proxy, tls_in_front_of
+from tests.support.standins import imgbb, kie, openai
+from tests.support.standins.hub import HubStandIn, quota
+from tests.support.standins.server import Heard, Reply, StandIn, json_reply
 
 HOST = "painter.example"
 NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
@@ -75,16 +93,28 @@ def use(proxy_url: str) -> None:
     install_proxies(Settings(_env_file=None, http_proxy=proxy_url, https_proxy=proxy_url))
 
 
+@contextlib.contextmanager
+def only_by_proxy(url: str, port: int, certificate: Path) -> Iterator[Proxy]:
+    """A proxy in use, which alone knows that `url` is at this plain port: forwarded, or through a tunnel with TLS."""
+    with contextlib.ExitStack() as stack:
+        if url.startswith("https"):
+            port = stack.enter_context(tls_in_front_of(port, str(certificate)))
+        proxy = stack.enter_context(running_proxy({HOST: port}, login="visitor:se@cret"))
+        use(proxy.url)
+        yield proxy
+
+
 @pytest.fixture(params=["http", "https"])
-def proxied(
-    request: pytest.FixtureRequest, gallery: RunningSpace, certificate: Path, trusted: None
-) -> Iterator[tuple[Proxy, str]]:
-    """A proxy in use, and the address of the Space that it alone can reach: forwarded, or through a tunnel."""
-    with tls_in_front_of(gallery.port, str(certificate)) as secure:
-        port = secure if request.param == "https" else gallery.port
-        with running_proxy({HOST: port}, login="visitor:se@cret") as proxy:
-            use(proxy.url)
-            yield proxy, f"{request.param}://{HOST}"
+def far_url(request: pytest.FixtureRequest, trusted: None) -> str:
+    """An address that no name look-up knows; its certificate is trusted."""
+    return f"{request.param}://{HOST}"
+
+
+@pytest.fixture
+def proxied(gallery: RunningSpace, certificate: Path, far_url: str) -> Iterator[tuple[Proxy, str]]:
+    """A proxy in use, and the address of the Space that it alone can reach."""
+    with only_by_proxy(far_url, gallery.port, certificate) as proxy:
+        yield proxy, far_url
 
 
 def ask_requests(url: str) -> bool:
@@ -215,3 +245,119 @@ def test_a_proxy_without_a_scheme() -> None:
     os.environ.update({"http_proxy": "proxy.example:3128", "no_proxy": "direct.example"})
     assert proxy_for("http://painter.example") == "http://proxy.example:3128"
     assert proxy_for("http://direct.example") is None
+
+
+# --- Everybody else whom the product calls ---
+
+
+class FarProcessor(StandIn):
+    """An outside processor, written from docs/processors.md."""
+
+    def answer(self, heard: Heard) -> Reply:
+        if heard.path.startswith("/process/"):
+            return json_reply({"received": True})
+        if heard.path == "/api/poll-task":
+            return json_reply({"status": "SUCCESS", "urls": ["/picture.jpg"]})
+        return Reply(b"the picture", kind="image/jpeg")
+
+
+def engine_at(name: str, url: str) -> tuple[Engine, str]:
+    """One of the engines that call by requests, and a credential for it."""
+    engines: dict[str, tuple[Engine, str]] = {
+        "kie": (KieEngine("google/nano-banana-edit", url, url, polling_plan=((float("inf"), 0.01),)), kie.KEY),
+        "openai": (OpenAIEngine("gpt-image-2", f"{url}/v1"), openai.KEY),
+        "processor": (ProcessorEngine(url, ask_every_s=0.02), "process-secret"),
+    }
+    return engines[name]
+
+
+STAND_INS: dict[str, type[StandIn]] = {"kie": kie.KieStandIn, "openai": openai.OpenAIStandIn, "processor": FarProcessor}
+
+
+@contextlib.contextmanager
+def far(kind: type[StandIn], url: str, certificate: Path) -> Iterator[tuple[Any, Proxy]]:
+    """A stand-in that takes itself for `url`, and the proxy that alone can reach it."""
+    with (
+        type(kind.__name__, (kind,), {"url": url})() as stand_in,
+        only_by_proxy(url, stand_in.port, certificate) as proxy,
+    ):
+        yield stand_in, proxy
+
+
+@pytest.mark.parametrize("name", STAND_INS)
+def test_a_painting_by_another_engine(name: str, far_url: str, certificate: Path) -> None:
+    """All of it goes through the proxy, the order and the picture; over https in tunnels alone."""
+    with far(STAND_INS[name], far_url, certificate) as (stand_in, proxy):
+        engine, key = engine_at(name, far_url)
+        assert paint(engine, credential=key, reference="task-1").endswith(b"the picture")
+    if far_url.startswith("https"):
+        assert set(proxy.asked) == {f"CONNECT {HOST}"}
+    else:
+        assert len(proxy.asked) == len(stand_in.heard)
+
+
+@pytest.mark.parametrize("name", STAND_INS)
+def test_another_engine_without_the_proxy(name: str) -> None:
+    """What NO_PROXY names is called directly."""
+    with STAND_INS[name]() as stand_in, running_proxy({}) as proxy:
+        use(proxy.url)
+        engine, key = engine_at(name, stand_in.url)
+        assert paint(engine, credential=key, reference="task-1").endswith(b"the picture")
+        assert proxy.asked == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("name", STAND_INS)
+def test_another_engine_behind_a_wrong_proxy(name: str, scheme: str) -> None:
+    """A proxy that is away can be tried again; one that wants another password is named as well, without either."""
+    engine, key = engine_at(name, f"{scheme}://{HOST}")
+
+    def failure(kind: type[EngineError], port: int) -> str:
+        use(f"http://visitor:wrong@127.0.0.1:{port}")
+        with pytest.raises(kind, match=f"The proxy http://127.0.0.1:{port} does not answer as it should") as caught:
+            paint(engine, credential=key, reference="task-1")
+        assert "wrong" not in caught.value.safe_text
+        return caught.value.safe_text
+
+    failure(EngineBusy, free_port())
+    with running_proxy({}, login="visitor:right") as proxy:
+        assert "407" in failure(EngineError, proxy.port)
+
+
+def test_results_at_imgbb(far_url: str, certificate: Path) -> None:
+    """A picture is kept at ImgBB and read again through the proxy."""
+    now = datetime.datetime(2026, 11, 22, tzinfo=datetime.UTC)
+    with far(imgbb.ImgBBStandIn, far_url, certificate) as (_, proxy):
+        store = ImgBBStore(far_url + imgbb.UPLOAD, imgbb.KEY, FixedClock(now))
+        key = store.write("results/a.jpg", b"the picture", now + datetime.timedelta(days=1))
+        assert store.read(key) == b"the picture"
+        assert len(proxy.asked) == 2
+
+
+def test_a_quota_of_the_hub(far_url: str, certificate: Path) -> None:
+    """The quota of a token is asked for through the proxy."""
+    hub = HubStandIn()
+    hub.accounts = {"hf_token": quota(120)}
+    hub.start()
+    try:
+        with only_by_proxy(far_url, urllib.parse.urlsplit(hub.url).port or 0, certificate) as proxy:
+            assert hub_quota.read(far_url, "hf_token").left == 120
+            assert len(proxy.asked) == 1
+    finally:
+        hub.stop()
+
+
+def test_alerts(far_url: str, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An alert reaches the webhook and Sentry through the proxy."""
+    scheme = far_url.partition(":")[0]
+    settings = Settings(_env_file=None, sentry_dsn=f"{scheme}://key@{HOST}/1", alert_webhook_url=f"{far_url}/hook")
+    monkeypatch.setattr(alert_channels, "runtime", lambda: SimpleNamespace(settings=settings))
+    now = datetime.datetime(2026, 11, 22, tzinfo=datetime.UTC)
+    with http_sink() as sink, only_by_proxy(far_url, sink.port, certificate) as proxy:
+        start_sentry(settings, Mask(settings))
+        try:
+            assert alert_channels.send(alert_channels.Message("disk", "The disk is full.", now))
+        finally:
+            sentry_sdk.get_client().close(timeout=0)
+            sentry_sdk.get_global_scope().set_client(None)
+        assert len(sink.bodies) == len(proxy.asked) == 2

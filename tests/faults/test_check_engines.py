@@ -17,11 +17,12 @@ from jobs.engines.gradio import GradioEngine
 from scripts import check_engines
 from scripts.findings import Finding
 from tests.conftest import close
-from tests.engines.conftest import RunningSpace, free_port
+from tests.engines.conftest import RunningSpace
 from tests.engines.conftest import paint as paint_with
 from tests.faults.conftest import NOBODY, photo
 from tests.faults.test_engines import GOOD, OTHER, REVOKED, SPENT, tokens_used
 from tests.support.checkout import offline_env
+from tests.support.ports import free_port
 from tests.support.proxy import running_proxy
 from tests.support.standins import kie, openai
 from tests.support.standins.hub import HubStandIn, quota

@@ -170,7 +170,7 @@ def test_quota(web: Flask, visitor: Visitor, painter: Painter, moods: RunningSpa
     assert original.status_code == 200
     assert visitor.get(told["urls"][0]).data == original.data
     assert visitor.get(told["thumbnailUrl"]).status_code == 200
-    assert len(stored_files(web)) == 2, "The result is a copy of its own."
+    assert len(stored_files(web)) == 3, "The result is a copy of its own, with a thumbnail."
     for stranger in (Visitor(web).get, web.test_client().get):
         for path in (told["urls"][0], told["thumbnailUrl"], f"/api/image/{task_id}/original"):
             assert stranger(path).status_code == 403

@@ -51,6 +51,8 @@ POST   /tasks/<task_id>/delete               403    403    yes    yes    403    
 GET    /static/<filename>                    yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
 GET    /health                               yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
 GET    /api/health                           yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
+GET    /api/test-env                         yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
+POST   /api/monitor/error                    yes    yes    yes    yes    yes    yes    yes    yes    403     403
 GET    /api/docs                             yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
 GET    /api/openapi.json                     yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
 GET    /api/token-status                     401    401    401    401    401    401    401    401    -       -
@@ -282,6 +284,8 @@ class Scene:
         }
         if line.route in forms:
             return {"data": forms[line.route]}
+        if line.route == "POST /api/monitor/error":
+            return {"json": {"error": "Error: nothing worked"}}
         if line.route == "POST /api/user-credits":
             return {"json": {"userId": self.spare_id, "operation": "add", "amount": 1}}
         if line.route == "POST /pictures/delete":

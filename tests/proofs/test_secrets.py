@@ -31,9 +31,10 @@ from ghibli_flask.services import alerts, gpu_tokens, monitor, storage_check
 from ghibli_flask.settings import Settings, SettingsError, load_settings
 from jobs.engines.kie import KieEngine
 from scripts import check_engines
-from tests.engines.conftest import RunningSpace, free_port, start_space
+from tests.engines.conftest import RunningSpace, start_space
 from tests.faults.conftest import MOODS, Visitor, paint_waiting, photo
 from tests.support.http_sink import Sink, http_sink
+from tests.support.ports import free_port
 from tests.support.proxy import running_proxy
 from tests.support.redis_server import RedisServer
 from tests.support.standins import imgbb, kie, openai

@@ -10,11 +10,12 @@ import pytest
 import requests
 from PIL import Image
 
-from scripts.processes import LOOPBACK, free_port, wait_until
+from scripts.processes import LOOPBACK, wait_until
 from scripts.procfile import read_procfile, with_virtual_environment
 from tests.engines.conftest import RunningSpace, start_space
 from tests.run.make_run import MakeRun, type_make
 from tests.support.checkout import offline_env
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.site import SiteProcess
 

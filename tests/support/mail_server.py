@@ -8,7 +8,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from scripts.processes import free_port
+from tests.support.ports import free_port
 
 NAME, MAIL_PASSWORD = "the painter", "a secret with / and @"
 

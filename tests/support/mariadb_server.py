@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pymysql
 
-from scripts.processes import LOOPBACK, free_port
+from scripts.processes import LOOPBACK
+from tests.support.ports import free_port
 from tests.support.server import Server, find_program
 
 PACKAGE = "mariadb-server"

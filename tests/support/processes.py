@@ -4,8 +4,8 @@ from pathlib import PurePosixPath
 
 from xdist.scheduler import LoadScopeScheduling
 
-TOGETHER = ("tests/browser", "tests/run")
-"""Folders that one process runs alone: one keeps a site and a browser, the other types `make` for minutes."""
+TOGETHER = ("tests/browser", "tests/deploy", "tests/run")
+"""Folders that one process runs alone: they keep a site and a browser, install a server, and type `make run`."""
 
 
 class ByFile(LoadScopeScheduling):

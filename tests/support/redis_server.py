@@ -5,7 +5,8 @@ from pathlib import Path
 
 import redis
 
-from scripts.processes import LOOPBACK, free_port
+from scripts.processes import LOOPBACK
+from tests.support.ports import free_port
 from tests.support.server import Server, find_program
 
 

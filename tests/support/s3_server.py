@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 
 import requests
 
-from scripts.processes import LOOPBACK, free_port
+from scripts.processes import LOOPBACK
+from tests.support.ports import free_port
 from tests.support.server import Server
 
 BUCKET = "pictures"

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import requests
 
-from scripts.processes import LOOPBACK, free_port
+from scripts.processes import LOOPBACK
 from scripts.procfile import command_line, read_procfile, with_virtual_environment
 from tests.support.checkout import migrate, offline_env
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.server import Server
 

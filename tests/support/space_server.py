@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.processes import LOOPBACK, free_port
+from scripts.processes import LOOPBACK
 from scripts.space_check import space_answers, space_paints
 from tests.support.checkout import ROOT, offline_env
+from tests.support.ports import free_port
 from tests.support.server import Server
 
 # Compiled render code depends on nothing but the painter's own source, so test sessions share it.

@@ -104,8 +104,12 @@ class StandIn:
         return [heard for heard in self.heard if heard.path == path]
 
     @property
+    def port(self) -> int:
+        return self._server.server_port
+
+    @property
     def url(self) -> str:
-        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     def __enter__(self) -> "StandIn":
         self._thread.start()
