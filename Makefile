@@ -50,6 +50,14 @@ migrate: setup-app ## Bring the database up to date
 check-engines: setup-app ## Ask every engine, token and proxy whether it works; PAINT=1 has each paint, ENGINE=name asks one
 	@$(BIN)/python -m scripts.check_engines $(if $(PAINT),--paint) $(ENGINE:%=--engine %)
 
+.PHONY: check
+check: setup-app ## Look at every setting, service and engine and at this machine before visitors do
+	@$(BIN)/python -m scripts.check_production_config
+
+.PHONY: smoke
+smoke: setup-app ## Walk through a running site, URL=https://…, from the upload to the deletion
+	@$(BIN)/python -m scripts.smoke $(URL)
+
 ##@ Now and then
 .PHONY: examples
 examples: setup-space ## Paint the example pictures of the styles anew

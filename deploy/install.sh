@@ -71,7 +71,7 @@ install_packages() {
 
 make_user_and_folders() {
     say "User and folders"
-    id "$APP_USER" >/dev/null 2>&1 || adduser --system --group --home "$APP_DIR" --no-create-home "$APP_USER"
+    id "$APP_USER" >/dev/null 2>&1 || useradd --system --user-group --home-dir "$APP_DIR" --shell /usr/sbin/nologin "$APP_USER"
     # nginx reads pictures by the group. The settings are for the owner alone.
     id -nG "$NGINX_USER" | grep -qw "$APP_USER" || usermod --append --groups "$APP_USER" "$NGINX_USER"
     install -d -m 0755 "$APP_DIR" "$APP_DIR/releases" "$APP_DIR/environments" "$APP_DIR/shared" "$CACHE_DIR" "$ACME_DIR"
@@ -238,7 +238,7 @@ link_certificate
 put_files
 put_monitoring
 start_everything
-if ! site_works "$source"; then
+if ! site_answers; then
     fail "The site does not work yet: journalctl -u ghibli-web -u ghibli-worker -e"
 fi
 say_what_is_left

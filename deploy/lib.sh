@@ -239,8 +239,8 @@ start_release() {
     systemctl start ghibli-monitor.timer
 }
 
-# Whether the site answers, and a walk through it from outside works.
-site_works() {
+# Whether the site answers on this machine, by its name and by https, even while the name leads elsewhere yet.
+site_answers() {
     tries=0
     until curl --silent --fail --max-time 5 --output /dev/null "http://$WEB_ADDRESS/health"; do
         tries=$((tries + 1))
@@ -252,11 +252,20 @@ site_works() {
         # Until certbot has been here nobody but this machine trusts the certificate.
         *tls-self-signed) certificate_authority=$tls/fullchain.pem ;;
     esac
-    if [ -e "$1/scripts/smoke.py" ]; then
-        in_release "$1" ${certificate_authority:+env REQUESTS_CA_BUNDLE="$certificate_authority"} \
-            .venv/bin/python -m scripts.smoke "${SMOKE_URL:-$APP_URL}"
-    else
-        curl --silent --show-error --fail --max-time 20 --output /dev/null \
-            ${certificate_authority:+--cacert "$certificate_authority"} "${SMOKE_URL:-$APP_URL}/api/health"
-    fi
+    curl --silent --show-error --fail --max-time 20 --output /dev/null \
+        --connect-to "::127.0.0.1:${HTTPS_LISTEN##*:}" \
+        ${certificate_authority:+--cacert "$certificate_authority"} "$APP_URL/api/health"
+}
+
+# Whether it does, and a walk through it as a visitor's program works: site_works RELEASE.
+site_works() {
+    site_answers || return 1
+    [ -e "$1/scripts/smoke.py" ] || return 0
+    (
+        # By the environment, because every user of the machine sees the words of a command line.
+        ADMIN_API_KEY=$(setting ADMIN_API_KEY)
+        export ADMIN_API_KEY
+        [ -z "$certificate_authority" ] || export REQUESTS_CA_BUNDLE="$certificate_authority"
+        in_release "$1" .venv/bin/python -m scripts.smoke --photo-only "${SMOKE_URL:-$APP_URL}"
+    )
 }

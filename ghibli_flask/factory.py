@@ -26,6 +26,7 @@ from ghibli_flask.api.tokens import token_routes
 from ghibli_flask.api.uploads import upload_routes
 from ghibli_flask.auth.google import install_google
 from ghibli_flask.auth.password import passwords
+from ghibli_flask.cli.check import check_command
 from ghibli_flask.cli.credits import credits_cli
 from ghibli_flask.cli.flags import flags_cli
 from ghibli_flask.cli.monitor import monitor_cli
@@ -78,7 +79,7 @@ BLUEPRINTS = (
     people,
     share_desk,
 )
-COMMANDS = (tasks_cli, flags_cli, tokens_cli, credits_cli, monitor_cli, storage_cli)
+COMMANDS = (tasks_cli, flags_cli, tokens_cli, credits_cli, monitor_cli, storage_cli, check_command)
 
 
 def create_app(settings: Settings | None = None, *, clock: Clock | None = None, for_worker: bool = False) -> Flask:

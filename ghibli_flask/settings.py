@@ -294,7 +294,7 @@ class Settings(BaseSettings):
         if not self.is_production:
             return self
         wrong = []
-        if not self.secret_key or any(_is_weak(key) for key in self.secret_key):
+        if not self.secret_key or any(is_weak(key) for key in self.secret_key):
             wrong.append(f"SECRET_KEY: must be set to at least {SHORTEST_SECRET} random characters in production")
         secrets_of_callers = {
             "ADMIN_API_KEY": self.admin_api_key,
@@ -303,7 +303,7 @@ class Settings(BaseSettings):
             "TASK_PROCESS_SECRET_KEY": self.task_process_secret_key,
         }
         for name, key in secrets_of_callers.items():
-            if key is not None and _is_weak(key):
+            if key is not None and is_weak(key):
                 wrong.append(f"{name}: must have at least {SHORTEST_SECRET} random characters in production")
         required = {"APP_URL": self.app_url, "REDIS_URL": self.redis_url or self.redis_host}
         if "gradio" in (self.engine_order or ("gradio",)):
@@ -459,7 +459,8 @@ def _known(values: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-def _is_weak(secret: str) -> bool:
+def is_weak(secret: str) -> bool:
+    """Whether a secret is too short for production, well known or made of a few letters."""
     return len(secret) < SHORTEST_SECRET or secret.lower() in WEAK_SECRETS or len(set(secret)) < 8
 
 

@@ -7,6 +7,7 @@ again whenever Redis has lost them, under fixed ids, so that they never double.
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import time
 import warnings
@@ -64,6 +65,15 @@ class OwnScheduler(Scheduler):  # type: ignore[misc]
             super().enqueue_job(job)
         else:
             self.cron(job.meta["cron_string"], job.func_name, id=job.id, timeout=JOB_TIMEOUT_S, result_ttl=-1)
+
+    def _install_signal_handlers(self) -> None:
+        """Have a signal end the loop, whose end gives the lock back.
+
+        rq-scheduler's own handler asks Redis in the middle of whatever was interrupted: when that was a call of Redis
+        itself, it waits for ever for a lock which that call holds.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda _number, _frame: sys.exit(0))
 
     def _stands(self, job_id: str, periodic: Periodic) -> bool:
         if job_id not in self or not Job.exists(job_id, connection=self.connection):

@@ -243,8 +243,8 @@ class Walk:
                 return task
             if task["status"] in {"FAILED", "CANCELLED"}:
                 raise StepFailed(f"{task['status']} ({task['code']}): {task['error']}")
-            pause = min(LONGEST_PAUSE_S, (task["nextPollMs"] or 1000) / 1000, self._ends_at - time.monotonic())
-            if pause <= 0:
+            pause = min(LONGEST_PAUSE_S, (task["nextPollMs"] or 1000) / 1000)
+            if time.monotonic() + pause >= self._ends_at:
                 raise StepFailed(f"it is not done in time: {task['stage']}, {task['progress']} %")
             time.sleep(pause)
 

@@ -11,6 +11,8 @@ import logging
 import smtplib
 import ssl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -73,6 +75,13 @@ def kept() -> list[EmailMessage]:
 
 
 def _deliver(address: str, message: EmailMessage) -> None:
+    with open_server(address) as server:
+        server.send_message(message)
+
+
+@contextmanager
+def open_server(address: str) -> Iterator[smtplib.SMTP]:
+    """A mail server that has greeted, encrypted and let us in; raises OSError or smtplib.SMTPException."""
     parts = urlsplit(address)
     host, is_tls = parts.hostname or "", parts.scheme == "smtps"
     port = parts.port or (465 if is_tls else 587)
@@ -91,7 +100,7 @@ def _deliver(address: str, message: EmailMessage) -> None:
                 raise smtplib.SMTPNotSupportedError(f"{host} offers no STARTTLS")
         if parts.username:
             server.login(unquote(parts.username), unquote(parts.password or ""))
-        server.send_message(message)
+        yield server
 
 
 def _keep(message: EmailMessage) -> None:

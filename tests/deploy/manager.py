@@ -159,6 +159,7 @@ class Manager:
 
         def prepare() -> None:
             _die_with_parent()
+            os.umask(int((facts["UMask"] or ["0022"])[0], 8))
             if listener is not None:
                 os.dup2(listener.fileno(), 3)
 

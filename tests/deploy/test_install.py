@@ -12,3 +12,5 @@ def test_again(machine: Machine) -> None:
     assert f"{machine.etc}/" not in again.stdout.partition("What is left")[0], again.stdout
     assert (machine.app_dir / "shared/.env").read_text() == settings
     assert machine.release() == release
+    watchdog = (machine.etc / "systemd/system/ghibli-monitor.service").read_text()
+    assert f"ExecStart={machine.app_dir}/current/.venv/bin/python {machine.app_dir}/current/scripts/" in watchdog

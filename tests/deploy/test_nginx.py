@@ -63,6 +63,10 @@ def test_the_main_road(machine: Machine, visitor: Client) -> None:
     assert told.headers["X-Accel-Redirect"].startswith("/_files/results/")
     assert told.content == b""
 
+    kept = machine.app_dir / "shared/instance" / told.headers["X-Accel-Redirect"].replace("/_files/", "files/")
+    modes = [path.stat().st_mode & 0o777 for path in (kept, kept.parent, machine.app_dir / "shared/instance")]
+    assert modes == [0o640, 0o750, 0o710], "nginx reads pictures by its group, and nothing else."
+
     picture = visitor.get(address)
     assert (picture.status_code, picture.headers["Content-Type"]) == (200, "image/jpeg")
     assert picture.content.startswith(b"\xff\xd8")

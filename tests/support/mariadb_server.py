@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pymysql
@@ -39,12 +39,18 @@ class MariaDBServer(Server):
         super().__init__(folder)
         self.port = free_port()
         self.data = folder / "data"
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
         self.init_file = folder / "init.sql"
         self.init_file.write_text(_init_sql())
 
     def url_of(self, database: str) -> str:
         """Give the address of the database of the "tests" or of the "site"."""
         return f"mysql+pymysql://{USER}:{PASSWORD}@{LOOPBACK}:{self.port}/{DATABASES[database]}?charset=utf8mb4"
+
+    def env(self) -> Mapping[str, str]:
+        # A server that starts deletes the temporary tables that it finds, those of others included.
+        return {**os.environ, "TMPDIR": str(self.temporary)}
 
     def launch(self) -> None:
         if not self.data.exists():
@@ -59,7 +65,7 @@ class MariaDBServer(Server):
                     program, "--no-defaults", f"--datadir={self.data}", "--skip-test-db",
                     "--auth-root-authentication-method=normal", *self._run_as(),
                 ],
-                stdout=output, stderr=subprocess.STDOUT, check=True,
+                env=self.env(), stdout=output, stderr=subprocess.STDOUT, check=True,
             )  # fmt: skip
 
     def _run_as(self) -> list[str]:
