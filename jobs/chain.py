@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ghibli_flask.engine_catalogue import ENGINES, EngineFacts, Mode
 from ghibli_flask.extensions import runtime
+from ghibli_flask.images import Picture
 from ghibli_flask.services import flags
 from ghibli_flask.task_states import Stage
 from jobs.credentials import Credential, credentials_for, key_of
@@ -27,6 +28,7 @@ from jobs.engines.base import (
     PaintRequest,
     QuotaExhausted,
     RequestRejected,
+    ResultUnreadable,
 )
 from jobs.process import PaintingProcess
 from jobs.retrying import busy_retries
@@ -39,6 +41,7 @@ LEAST_FOR_A_CALL_S = 5.0
 # What a task's row keeps as the reason, by what the engine said. What stands first is matched first.
 CODES: tuple[tuple[type[EngineError], str], ...] = (
     (DeadlinePassed, "engine_timeout"),
+    (ResultUnreadable, "result_unreadable"),
     (EngineBusy, "engine_busy"),
     (QuotaExhausted, "quota"),
     (RequestRejected, "engine_rejected"),
@@ -96,9 +99,14 @@ class Errand:
     pulse: Listener
 
 
-def paint_with_any(process: PaintingProcess, errand: Errand) -> tuple[str, bytes]:
-    """The first engine that paints: its name and its answer.
+Finisher = Callable[[EngineFacts, bytes], Picture]
+"""Proves an engine's answer and brings it into the order's shape; raises ResultUnreadable."""
 
+
+def paint_with_any(process: PaintingProcess, errand: Errand, finish: Finisher) -> tuple[str, Picture]:
+    """The first engine that paints: its name and the finished picture.
+
+    An answer that `finish` finds unreadable is a failure of its engine like any other, so the next one is tried.
     Raises NothingPaintedError when none did, RequestRejected when the order is against an engine's rules, and
     PaintingCancelled.
     """
@@ -106,7 +114,7 @@ def paint_with_any(process: PaintingProcess, errand: Errand) -> tuple[str, bytes
     for engine in _usable(process, errand.mode):
         request = errand.request_for(ENGINES[engine.name])
         try:
-            return engine.name, _paint_with(engine, process, request, errand)
+            return engine.name, _paint_with(engine, process, request, errand, finish)
         except PaintingCancelled:
             raise
         except EngineError as error:
@@ -122,13 +130,15 @@ def _usable(process: PaintingProcess, mode: Mode) -> list[Engine]:
     return [engine for engine in process.engines if engine.name in on and mode in engine.modes]
 
 
-def _paint_with(engine: Engine, process: PaintingProcess, request: PaintRequest, errand: Errand) -> bytes:
+def _paint_with(
+    engine: Engine, process: PaintingProcess, request: PaintRequest, errand: Errand, finish: Finisher
+) -> Picture:
     """One engine, behind its breaker, with one credential after the other."""
     breaker = process.breakers[engine.name]
     if not breaker.allows(lambda: _answers(engine)):
         raise EngineBroken("It failed several times in a row and is left alone for a while.")
     try:
-        picture = paint_with_credentials(engine, request, errand)
+        picture = finish(ENGINES[engine.name], paint_with_credentials(engine, request, errand))
     except (EngineBroken, EngineBusy):
         breaker.failed()
         raise

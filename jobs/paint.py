@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from flask import Flask, current_app
 from tenacity import (
@@ -12,17 +13,17 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from ghibli_flask.engine_catalogue import ENGINES, EngineFacts, Mode
+from ghibli_flask.engine_catalogue import EngineFacts, Mode
 from ghibli_flask.errors import NotAPicture, NotFound, Unavailable, _
 from ghibli_flask.extensions import runtime
-from ghibli_flask.images import DigitalSourceType, Fit, finish, fit, prepare, size_of
+from ghibli_flask.images import DigitalSourceType, Fit, Picture, finish, fit, prepare, size_of
 from ghibli_flask.services import files, previews, runs, tasks
 from ghibli_flask.services.runs import Run
 from ghibli_flask.services.tasks import Ending
 from ghibli_flask.styles import style_named
 from ghibli_flask.task_states import Outcome, Stage
 from jobs.chain import Errand, Failures, NothingPaintedError, paint_with_any
-from jobs.engines.base import PaintingCancelled, PaintRequest, RequestRejected
+from jobs.engines.base import PaintingCancelled, PaintRequest, RequestRejected, ResultUnreadable
 from jobs.process import PaintingProcess, painting_process
 from jobs.pulse import Pulse
 
@@ -60,9 +61,6 @@ def _ending_of(run: Run, process: PaintingProcess, pulse: Pulse) -> Ending | Non
     except RequestRejected as error:
         log.warning("task %s was rejected: %s", run.public_id, error.safe_text)
         return Ending(Outcome.FAILED, error_code=error.reason or "engine_rejected")
-    except NotAPicture:
-        log.warning("task %s: the engine's answer was not a picture", run.public_id)
-        return Ending(Outcome.FAILED, error_code="result_unreadable")
     except NotFound:
         return Ending(Outcome.FAILED, error_code="source_gone")
     except Unavailable:
@@ -81,11 +79,10 @@ def _make(run: Run, process: PaintingProcess, pulse: Pulse) -> Ending:
         pulse=pulse,
     )
     try:
-        engine, answer = paint_with_any(process, errand)
+        engine, picture = paint_with_any(process, errand, partial(_finish, run, source))
     except NothingPaintedError as error:
         return _without_painting(source, error.failures)
     pulse.enter(Stage.SAVING)
-    picture = finish(answer, _shape(run, source, ENGINES[engine]), source_type=_source_type(run))
     process.finished((runtime().clock.now() - run.started_at).total_seconds())
     result = files.keep(picture.data, "results", "jpg", expires_in=run.kept_for)
     return Ending(Outcome.PAINTED, result, engine=engine, preview=previews.keep(picture.data))
@@ -105,6 +102,14 @@ def _shape(run: Run, source: bytes | None, engine: EngineFacts) -> Fit:
     wished = (run.width or LARGEST_SIDE, run.height or LARGEST_SIDE)
     size = wished if source is None else size_of(source)
     return fit(*size, within=wished, largest=engine.largest_side, smallest=engine.smallest_side)
+
+
+def _finish(run: Run, source: bytes | None, engine: EngineFacts, answer: bytes) -> Picture:
+    """The engine's answer as a picture in the order's shape, with the mark of AI."""
+    try:
+        return finish(answer, _shape(run, source, engine), source_type=_source_type(run))
+    except NotAPicture as error:
+        raise ResultUnreadable("Its answer was no picture.") from error
 
 
 def _source_type(run: Run) -> DigitalSourceType:

@@ -135,6 +135,10 @@ class DeadlinePassed(EngineBroken):
     """The time that this call was given is over."""
 
 
+class ResultUnreadable(EngineBroken):
+    """What came back is no picture; whoever proves the bytes raises it."""
+
+
 class PaintingCancelled(EngineError):
     """The caller no longer wants the picture; nothing has failed."""
 

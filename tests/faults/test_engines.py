@@ -137,6 +137,24 @@ def test_the_next_engine_paints_when_the_quota_is_used_up(
     assert_nothing_left(web, clock)
 
 
+def test_the_next_engine_paints_when_an_answer_is_no_picture(
+    web: Flask,
+    visitor: Visitor,
+    painter: Painter,
+    moods: RunningSpace,
+    clock: FixedClock,
+    openai_api: openai.OpenAIStandIn,
+    with_openai: dict[str, str],
+) -> None:
+    """A web page that calls itself a picture is its engine's failure, and not yet the order's."""
+    task_id = visitor.order()
+    paint_waiting(painter(moods, "/blank", **with_openai))
+    told = visitor.poll(task_id)
+    assert (told["status"], told["engine"], told["refunded"]) == ("SUCCESS", "openai", False)
+    assert openai_api.orders == 1
+    assert_nothing_left(web, clock)
+
+
 def test_engines_decides_who_is_first(
     visitor: Visitor, painter: Painter, moods: RunningSpace, openai_api: openai.OpenAIStandIn, with_openai: dict
 ) -> None:
