@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 from spectree import Response as Answers
 
 from ghibli_flask.errors import MalformedRequest
-from ghibli_flask.schemas import BalanceAnswer, CreditEntryAnswer, PostingAnswer, PostingJSON, Problem, spec, utc_text
+from ghibli_flask.schemas import (
+    BalanceAnswer,
+    CreditEntryAnswer,
+    PostingAnswer,
+    PostingJSON,
+    Problem,
+    checked,
+    spec,
+    utc_text,
+)
 from ghibli_flask.security import api_token_first, secrets_limit
 from ghibli_flask.services import credits
 from ghibli_flask.visitors import require_user
@@ -56,7 +65,7 @@ def post_credits() -> Response:
 
     With `taskId`, `subtract` is the task's charge and `add` its refund, each posted once however often it is sent.
     """
-    wished: PostingJSON | None = request.context.json  # type: ignore[attr-defined]
+    wished: PostingJSON | None = checked().json
     if wished is None:
         raise MalformedRequest
     amount = wished.amount if wished.operation == "add" else -wished.amount

@@ -11,7 +11,7 @@ from spectree import Response as Answers
 
 from ghibli_flask.errors import MalformedRequest, NotFound, TooLarge
 from ghibli_flask.extensions import runtime
-from ghibli_flask.schemas import Problem, WireModel, spec
+from ghibli_flask.schemas import Problem, WireModel, checked, spec
 from ghibli_flask.security import is_operator, page_errors_limit
 from ghibli_flask.services import page_errors
 from ghibli_flask.setting_sources import variables_of
@@ -76,7 +76,7 @@ def test_env() -> Response:
 )
 def report_error() -> tuple[Response, int]:
     """Tell the operator's log that something went wrong on a page."""
-    said: PageErrorJSON | None = request.context.json  # type: ignore[attr-defined]
+    said: PageErrorJSON | None = checked().json
     if said is None:
         raise MalformedRequest
     page_errors.note(said.error, said.task_id, said.timestamp)

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import Literal
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 from pydantic import Field
 from spectree import Response as Answers
 
 from ghibli_flask.engine_catalogue import Mode
-from ghibli_flask.schemas import Problem, WireModel, WishAnswer, failure_text, note_text, spec, utc_text, wish_answer
+from ghibli_flask.schemas import (
+    Problem,
+    WireModel,
+    WishAnswer,
+    checked,
+    failure_text,
+    note_text,
+    spec,
+    utc_text,
+    wish_answer,
+)
 from ghibli_flask.services import history
 from ghibli_flask.services.history import Entry, Filters, Kind
 from ghibli_flask.task_states import WIRE_STATUS
@@ -70,7 +80,7 @@ class HistoryAnswer(WireModel):
 )
 def own_tasks() -> Response:
     """List the caller's own pictures, newest first: the signed-in user's, or the browser's. Without a cookie none."""
-    asked: HistoryQuery = request.context.query  # type: ignore[attr-defined]
+    asked: HistoryQuery = checked().query
     mode = asked.mode.value if asked.mode else None
     filters = Filters(asked.state, mode, asked.style, shared=asked.shared is not None)
     page = history.page(current_payer(), filters, asked.cursor, asked.limit)

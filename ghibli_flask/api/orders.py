@@ -16,6 +16,7 @@ from ghibli_flask.schemas import (
     RetryAnswer,
     RetryJSON,
     WishMade,
+    checked,
     order_of,
     spec,
     task_answer,
@@ -85,7 +86,7 @@ def retry(task_id: str) -> tuple[Response, int, dict[str, str]]:
 
     With `whenReady` nothing is ordered now: the wish is kept, once, when an engine is back.
     """
-    wished: RetryJSON | None = request.context.json  # type: ignore[attr-defined]
+    wished: RetryJSON | None = checked().json
     payer = current_payer()
     if wished and wished.when_ready:
         made = WishMade(wish=wish_answer(wishes.make(task_id, payer)))
@@ -104,7 +105,7 @@ def delete(task_id: str) -> tuple[str, int]:
 
 def _fields() -> OrderFields:
     """The checked fields, whichever form they came in."""
-    context = request.context  # type: ignore[attr-defined]
+    context = checked()
     fields: OrderFields | None = context.form or context.json
     if fields is None:
         raise InvalidFields(fields=(FieldError("image", _("Please choose a photo.")),))

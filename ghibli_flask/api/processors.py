@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TypeVar
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 from pydantic import BaseModel
 from spectree import Response as Answers
 
 from ghibli_flask.engine_catalogue import Mode
 from ghibli_flask.errors import FieldError, InvalidFields, MalformedRequest, _
 from ghibli_flask.mailbox import Report
-from ghibli_flask.schemas import Problem, ProcessJSON, ReceivedAnswer, ReportAnswer, ReportJSON, spec
+from ghibli_flask.schemas import Problem, ProcessJSON, ReceivedAnswer, ReportAnswer, ReportJSON, checked, spec
 from ghibli_flask.security import process_secret_first, secrets_limit
 from ghibli_flask.services import processors, uploads
 from ghibli_flask.services.orders import Order
@@ -89,7 +89,7 @@ def _take_report(task_id: str) -> Response:
 
 def _body(kind: type[Body]) -> Body:
     """The checked body; a request without one is refused."""
-    body = request.context.json  # type: ignore[attr-defined]
+    body = checked().json
     if not isinstance(body, kind):
         raise MalformedRequest
     return body

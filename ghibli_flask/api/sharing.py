@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from flask import Blueprint, Response, jsonify, request, url_for
+from flask import Blueprint, Response, jsonify, url_for
 from pydantic import Field, model_validator
 from spectree import Response as Answers
 
@@ -12,7 +12,7 @@ from ghibli_flask.engine_catalogue import Mode
 from ghibli_flask.errors import MalformedRequest, _
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models.share import Share
-from ghibli_flask.schemas import Problem, WireModel, spec, utc_text
+from ghibli_flask.schemas import Problem, WireModel, checked, spec, utc_text
 from ghibli_flask.security import orders_limit
 from ghibli_flask.services import gallery, moderation, sharing
 from ghibli_flask.services.gallery import Filters, Print
@@ -168,7 +168,7 @@ def share() -> tuple[Response, int]:
 
     200 when it has one; with `duplicate` when the same was asked for within five seconds.
     """
-    wished: ShareJSON | None = request.context.json  # type: ignore[attr-defined]
+    wished: ShareJSON | None = checked().json
     if wished is None:
         raise MalformedRequest
     payer = current_payer()
@@ -192,7 +192,7 @@ def share() -> tuple[Response, int]:
 )
 def change_share(share_id: str) -> Response:
     """Change what a share shows, or hang it in the gallery and take it down."""
-    wished: ShareChangeJSON | None = request.context.json  # type: ignore[attr-defined]
+    wished: ShareChangeJSON | None = checked().json
     wished = wished or ShareChangeJSON()
     changed = sharing.change(share_id, current_payer(), wished.wishes, wished.task_id)
     return jsonify(_share_answer(changed).model_dump(by_alias=True))
@@ -204,7 +204,7 @@ def change_share(share_id: str) -> Response:
 )
 def revoke_share(share_id: str) -> tuple[str, int]:
     """Take a share back: all its addresses answer 404 from now on."""
-    query: RevokeQuery = request.context.query  # type: ignore[attr-defined]
+    query: RevokeQuery = checked().query
     sharing.revoke(share_id, current_payer(), query.task_id)
     return "", 204
 
@@ -217,7 +217,7 @@ def revoke_share(share_id: str) -> tuple[str, int]:
 )
 def report_share(share_id: str) -> tuple[Response, int]:
     """Ask an operator to look at a shared picture."""
-    said: ReportJSON | None = request.context.json  # type: ignore[attr-defined]
+    said: ReportJSON | None = checked().json
     if said is None:
         raise MalformedRequest
     moderation.report(share_id, said.reason, current_guest())
@@ -228,7 +228,7 @@ def report_share(share_id: str) -> tuple[Response, int]:
 @spec.validate(query=GalleryQuery, resp=Answers(HTTP_200=GalleryAnswer, HTTP_422=Problem), tags=TAGS)
 def list_shares() -> Response:
     """The gallery, page by page, newest first."""
-    query: GalleryQuery = request.context.query  # type: ignore[attr-defined]
+    query: GalleryQuery = checked().query
     mode = query.mode.value if query.mode else None
     page = gallery.wall(Filters(mode, query.style or None), query.cursor, query.limit)
     body = GalleryAnswer(items=[_item(one) for one in page.prints], next_cursor=page.older, total=page.total)

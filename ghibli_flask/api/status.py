@@ -10,7 +10,7 @@ from spectree import Response as Answers
 
 from ghibli_flask.api.pictures import picture_response
 from ghibli_flask.errors import NotFound
-from ghibli_flask.schemas import OlderProgress, PollQuery, Problem, TaskAnswer, failure_text, spec, task_answer
+from ghibli_flask.schemas import OlderProgress, PollQuery, Problem, TaskAnswer, checked, failure_text, spec, task_answer
 from ghibli_flask.security import holds_process_secret
 from ghibli_flask.services import files, pictures, processors, progress
 from ghibli_flask.task_states import TaskState
@@ -29,7 +29,7 @@ NOT_IN_ETAG = {"elapsed_ms", "next_poll_ms"}
 )
 def poll_task() -> Response:
     """Ask how an order is doing; `nextPollMs` says when to ask again."""
-    asked: PollQuery = request.context.query  # type: ignore[attr-defined]
+    asked: PollQuery = checked().query
     view = _view(asked.task_id)
     answer = task_answer(view)
     response = jsonify(answer.model_dump(by_alias=True))
