@@ -75,6 +75,10 @@ bench-history: setup-dev ## Measure a page of one's own pictures with 1,000 and 
 bench-gallery: setup-dev ## Measure a page of the gallery with 1,000 and 1,000,000 shares
 	$(BIN)/python -m bench.gallery
 
+.PHONY: bench-workers
+bench-workers: setup-dev setup-space ## Measure 200 orders in one worker beside a process for each
+	$(BIN)/python -m bench.worker_concurrency
+
 .PHONY: chaos
 chaos: setup-test ## Kill everything in turn under hundreds of orders, and see that nothing is lost (10 minutes)
 	$(BIN)/python -m tests.chaos.run $(CHAOS)

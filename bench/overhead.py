@@ -2,7 +2,7 @@
 
 Start the product first (GUEST_DAILY_LIMIT and its per-address twin raised, ORDERS_PER_MINUTE=0), then
 
-    .venv/bin/python bench/overhead.py --site http://127.0.0.1:3000 --space http://127.0.0.1:7860 [--runs 30]
+    .venv/bin/python -m bench.overhead --site http://127.0.0.1:3000 --space http://127.0.0.1:7860 [--runs 30]
 
 Prints both medians and the ratio, and the difference run by run, for a photograph of 2 megapixels.
 """

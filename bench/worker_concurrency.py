@@ -1,6 +1,7 @@
 """Many orders in one worker process beside a process for each: time, memory and processor per order.
 
-    .venv/bin/python bench/worker_concurrency.py [--many 200] [--few 10] [--delay 20] [--database URL] [--json FILE]
+    make bench-workers                  or    .venv/bin/python -m bench.worker_concurrency
+        [--many 200] [--few 10] [--delay 20] [--database URL] [--json FILE]
 
 Starts what it needs: a Redis, a Gradio server that takes --delay seconds for every call, and the workers. All orders
 are accepted while RQ is suspended and begin together. The database is a SQLite file unless a migrated one is named;
@@ -12,7 +13,6 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,24 +22,21 @@ from pathlib import Path
 
 import redis
 from PIL import Image
+from rq import Queue, Worker
+from rq.executions import Execution
+from rq.job import Job
 from sqlalchemy import select
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from rq import Queue, Worker  # noqa: E402
-from rq.executions import Execution  # noqa: E402
-from rq.job import Job  # noqa: E402
-
-from ghibli_flask import queueing  # noqa: E402
-from ghibli_flask.database import db, reading  # noqa: E402
-from ghibli_flask.factory import create_app  # noqa: E402
-from ghibli_flask.models import ImageTask  # noqa: E402
-from ghibli_flask.settings import load_settings  # noqa: E402
-from jobs.process import PaintingProcess  # noqa: E402
-from scripts.embedded_redis import find_redis_program, redis_answers, redis_command  # noqa: E402
-from scripts.processes import LOOPBACK, free_port, start_process, wait_until  # noqa: E402
-from scripts.space_check import space_answers  # noqa: E402
+from ghibli_flask import queueing
+from ghibli_flask.database import db, reading
+from ghibli_flask.factory import create_app
+from ghibli_flask.models import ImageTask
+from ghibli_flask.settings import load_settings
+from jobs.process import PaintingProcess
+from scripts.embedded_redis import find_redis_program, redis_answers, redis_command
+from scripts.processes import LOOPBACK, free_port, start_process, wait_until
+from scripts.procfile import ROOT
+from scripts.space_check import space_answers
 
 PHOTO = ROOT / "docs/photographs/china.jpg"
 PYTHON = ROOT / ".venv/bin/python"
@@ -162,7 +159,7 @@ def processor_s(pids: list[int]) -> float:
 
 def measure(app, client: redis.Redis, env: dict[str, str], folder: Path, *, kind: str, at_once: int, delay: float):
     """Have `at_once` orders painted together by one process, or by so many that fork."""
-    command = [PYTHON, "worker.py"] if kind == "one process" else [PYTHON, Path(__file__), "--fork"]
+    command = [PYTHON, "worker.py"] if kind == "one process" else [PYTHON, "-m", "bench.worker_concurrency", "--fork"]
     count = 1 if kind == "one process" else at_once
     client.flushall()
     client.set(SUSPENDED, 1)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
 from flask_sqlalchemy import SQLAlchemy
+from pymysql.connections import Connection as MySQLConnection
 from sqlalchemy import (
     BigInteger,
     Connection,
@@ -116,10 +117,46 @@ def engine_options(address: str, *, patient: bool) -> dict[str, Any]:
     return options
 
 
-def prepare_engine(engine: Engine) -> None:
+class PromptConnection(MySQLConnection):
+    """A connection that counts a server as away when it leaves a greeting or a ping unanswered for connect_timeout.
+
+    PyMySQL means that time for TCP alone, and a frozen server still accepts; read_timeout is what statements may take.
+    """
+
+    _read_timeout: float | None
+
+    def connect(self, sock: Any = None) -> None:
+        """Connect and sign in."""
+        with self._promptly():
+            super().connect(sock)
+
+    def ping(self, reconnect: Any = False) -> None:
+        """Ask whether the server is there; the pool does before it hands a connection out."""
+        with self._promptly():
+            super().ping(reconnect)
+
+    @contextmanager
+    def _promptly(self) -> Iterator[None]:
+        usual, self._read_timeout = self._read_timeout, self.connect_timeout
+        try:
+            yield
+        finally:
+            self._read_timeout = usual
+
+
+def prepare_engine(engine: Engine, *, patient: bool) -> None:
+    """Give the engine the connections that its side needs; `patient` as for `engine_options`."""
+    if engine.dialect.name == "sqlite":
+        _prepare_sqlite(engine)
+    elif not patient:
+
+        @event.listens_for(engine, "do_connect")
+        def _connect(_dialect: object, _record: object, words: Any, options: Any) -> PromptConnection:
+            return PromptConnection(*words, **options)
+
+
+def _prepare_sqlite(engine: Engine) -> None:
     """Make SQLite safe for many processes: WAL, and writers that take their lock at the start."""
-    if engine.dialect.name != "sqlite":
-        return
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _record: object) -> None:

@@ -242,6 +242,14 @@ class NotYourPicture(Forbidden):
     default_detail = _("Only a picture that you made here can be shared.")
 
 
+class SignUpsClosed(Forbidden):
+    """An operator takes no new accounts at present."""
+
+    code = "sign_ups_closed"
+    title = _("No new accounts for now")
+    default_detail = _("New accounts are not taken in at the moment. Whoever has one signs in as ever.")
+
+
 class FreshSignInNeeded(Forbidden):
     """The action is guarded by a sign-in of the last minutes."""
 

@@ -138,7 +138,7 @@ def _install_database(app: Flask, settings: Settings, *, patient: bool) -> None:
     assert models.ImageTask.metadata is db.metadata
     db.init_app(app)
     with app.app_context():
-        prepare_engine(db.engine)
+        prepare_engine(db.engine, patient=patient)
     Migrate(app, db, directory=str(ROOT / "migrations"), compare_type=True, render_as_batch=True)
 
 

@@ -13,7 +13,7 @@ from ghibli_flask.extensions import runtime
 from ghibli_flask.images import Picture
 from ghibli_flask.services import flags
 from ghibli_flask.task_states import Stage
-from jobs.credentials import Credential, credentials_for, key_of
+from jobs.credentials import Credential, FixedKey, credentials_for
 from jobs.engines.base import (
     PAINTING,
     CredentialRejected,
@@ -76,6 +76,10 @@ class NothingPaintedError(Exception):
         self.failures = failures
 
 
+class NoTokenLeft(QuotaExhausted):
+    """Every token rests, is used up or is in use, so the engine was not asked."""
+
+
 class Listener(Protocol):
     """Whom a painting is told to: `jobs.pulse` for an order."""
 
@@ -133,12 +137,18 @@ def _usable(process: PaintingProcess, mode: Mode) -> list[Engine]:
 def _paint_with(
     engine: Engine, process: PaintingProcess, request: PaintRequest, errand: Errand, finish: Finisher
 ) -> Picture:
-    """One engine, behind its breaker, with one credential after the other."""
+    """One engine, behind its breaker, with one credential after the other.
+
+    What ends before the engine was asked, for want of time or of a token, tells its breaker nothing.
+    """
+    deadline = _deadline_of(errand)
     breaker = process.breakers[engine.name]
     if not breaker.allows(lambda: _answers(engine)):
         raise EngineBroken("It failed several times in a row and is left alone for a while.")
     try:
-        picture = finish(ENGINES[engine.name], paint_with_credentials(engine, request, errand))
+        picture = finish(ENGINES[engine.name], paint_with_credentials(engine, request, deadline, errand.pulse))
+    except NoTokenLeft:
+        raise
     except (EngineBroken, EngineBusy):
         breaker.failed()
         raise
@@ -149,16 +159,15 @@ def _paint_with(
     return picture
 
 
-def paint_with_credentials(engine: Engine, request: PaintRequest, errand: Errand) -> bytes:
+def paint_with_credentials(engine: Engine, request: PaintRequest, deadline: Deadline, pulse: Listener) -> bytes:
     """One engine with one credential after the other, while they have no quota left or are refused.
 
-    Raises the last refusal. Also called by `scripts.check_engines`.
+    Raises the last refusal, NoTokenLeft when there was nothing to ask with. Also called by `scripts.engine_check`.
     """
-    last: EngineError = QuotaExhausted("No token has time left.", retry_after=0.0)
-    deadline = _deadline_of(errand)
+    last: EngineError = NoTokenLeft("No token has time left.", retry_after=0.0)
     for credential in credentials_for(engine.name):
         try:
-            return _call(engine, request, credential, deadline, errand.pulse)
+            return _call(engine, request, credential, deadline, pulse)
         except QuotaExhausted as error:
             credential.exhausted(error)
             last = error
@@ -209,12 +218,15 @@ def _deadline_of(errand: Errand) -> Deadline:
 
 
 def _answers(engine: Engine) -> bool:
-    """Ask an engine cheaply whether it is back."""
+    """Ask an engine cheaply whether it is back, with the credential that a call would take."""
+    credential = next(credentials_for(engine.name), FixedKey(engine.name, None))
     try:
-        engine.check(credential=key_of(engine.name), deadline=Deadline(PROBE_S))
+        engine.check(credential=credential.secret, deadline=Deadline(PROBE_S))
     except CredentialRejected:
         return True  # It is there to refuse us; which credential it takes is found out by the call.
     except EngineError as error:
         log.info("engine %s is still away: %s", engine.name, error.safe_text)
         return False
+    finally:
+        credential.used(0.0)
     return True

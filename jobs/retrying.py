@@ -1,4 +1,4 @@
-"""How often and after which pauses an engine that says "busy" is asked again. Called by `jobs.paint`."""
+"""How often and after which pauses an engine that says "busy" is asked again. Called by `jobs.chain`."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from ghibli_flask.services.hub_quota import QuotaUnknown, Reading, TokenRefused
 from ghibli_flask.styles import DEFAULT_STYLE, style_named
 from ghibli_flask.task_states import Stage
 from ghibli_flask.token_hosts import may_carry_token
-from jobs.chain import Errand, paint_with_credentials
+from jobs.chain import paint_with_credentials
 from jobs.credentials import key_of
 from jobs.engines.base import (
     CredentialRejected,
@@ -230,9 +230,8 @@ def _painted(engine: Engine) -> str:
         seed=1,
         reference=f"check-{secrets.token_hex(16)}",
     )
-    time_limit = Deadline(runtime().settings.task_timeout_s)
-    errand = Errand(Mode.IMAGE_TO_IMAGE, lambda _facts: request, time_limit.remaining, _Nobody())
-    answer = paint_with_credentials(engine, request, errand)
+    deadline = Deadline(runtime().settings.task_timeout_s)
+    answer = paint_with_credentials(engine, request, deadline, _Nobody())
     source_type = DigitalSourceType.COMPOSITE_WITH_TRAINED_ALGORITHMIC_MEDIA
     picture = finish(answer, shape, source_type=source_type)
     return f"a picture of {picture.width} x {picture.height} pixels"

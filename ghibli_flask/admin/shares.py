@@ -31,7 +31,7 @@ def shares() -> str:
         hidden=[] if wanted else moderation.hidden(),
         wanted=wanted,
         reasons={key: gettext(words) for key, words in moderation.REASONS.items()},
-        asks_first=flags.value(flags.GALLERY_APPROVAL) == flags.ON,
+        asks_first=flags.current().gallery_needs_approval,
     )
 
 

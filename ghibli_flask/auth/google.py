@@ -45,6 +45,7 @@ _REASONS: tuple[type[AppError], ...] = (
     *GoogleSignInFailed.__subclasses__(),
     errors.Blocked,
     errors.FreshSignInNeeded,
+    errors.SignUpsClosed,
     errors.TooManyRequests,
     errors.Unavailable,
 )

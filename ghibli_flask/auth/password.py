@@ -8,9 +8,9 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from flask_babel import get_locale, gettext
 from werkzeug.wrappers import Response as AnyResponse
 
-from ghibli_flask.errors import AppError, NotFound, TooManyRequests, WrongCredentials
+from ghibli_flask.errors import AppError, NotFound, SignUpsClosed, TooManyRequests, WrongCredentials
 from ghibli_flask.extensions import runtime
-from ghibli_flask.services import accounts, mail
+from ghibli_flask.services import accounts, flags, mail
 from ghibli_flask.visitors import begin_session, client_address, end_session, greet, signed_in
 
 passwords = Blueprint("auth", __name__, url_prefix="/auth")
@@ -46,7 +46,9 @@ def sign_in_now() -> AnyResponse:
 @passwords.get("/signup")
 def sign_up() -> AnyResponse:
     """The form to make an account."""
-    return redirect(safe_next()) if signed_in() else _page("auth/signup.html")
+    if signed_in():
+        return redirect(safe_next())
+    return _page("auth/signup.html", closed=not flags.current().takes_sign_ups)
 
 
 @passwords.post("/signup")
@@ -58,7 +60,7 @@ def sign_up_now() -> AnyResponse:
             form.get("email", ""), form.get("password", ""), form.get("name", ""), locale(), client_address()
         )
     except AppError as error:
-        return _page("auth/signup.html", error)
+        return _page("auth/signup.html", error, closed=isinstance(error, SignUpsClosed))
     return _page("auth/check_mail.html", email=form.get("email", ""))
 
 

@@ -17,10 +17,19 @@ from sqlalchemy import ColumnElement, delete, select, text
 from sqlalchemy.orm import Session
 
 from ghibli_flask.database import reading, transaction
-from ghibli_flask.errors import Blocked, FieldError, InvalidFields, LinkExpired, NotFound, WrongCredentials, _
+from ghibli_flask.errors import (
+    Blocked,
+    FieldError,
+    InvalidFields,
+    LinkExpired,
+    NotFound,
+    SignUpsClosed,
+    WrongCredentials,
+    _,
+)
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models.user import User, UserProfile
-from ghibli_flask.services import credits, mail, passwords, sessions
+from ghibli_flask.services import credits, flags, mail, passwords, sessions
 from ghibli_flask.services.throttle import (
     MAIL_BY_ACCOUNT,
     MAIL_BY_ADDRESS,
@@ -68,8 +77,11 @@ def find_by_address(session: Session, email: str) -> Account | None:
 def sign_up(email: str, password: str, name: str, locale: str, address: str) -> None:
     """Prepare an account and have its address confirmed by mail; says nothing about whether there was one already.
 
-    Raises InvalidFields for an unusable address, name or password, and TooManyRequests.
+    Raises SignUpsClosed for everybody alike, InvalidFields for an unusable address, name or password, and
+    TooManyRequests.
     """
+    if not flags.current().takes_sign_ups:
+        raise SignUpsClosed
     email = _checked_email(email)
     name = name.strip()[:LONGEST_NAME]
     hashed = passwords.keep(password, about=(email, name, runtime().settings.site_name))
@@ -91,7 +103,12 @@ def _prepare(session: Session, email: str, key: str, hashed: str, name: str, loc
 
 
 def create(session: Session, email: str, provider: str, name: str | None, locale: str | None) -> User:
-    """Enter a new user with the month's credits and their opening entry, within a transaction."""
+    """Enter a new user with the month's credits and their opening entry, within a transaction.
+
+    Raises SignUpsClosed while an operator takes no new accounts, whichever way somebody came.
+    """
+    if not flags.current_within(session).takes_sign_ups:
+        raise SignUpsClosed
     now, settings = runtime().clock.now(), runtime().settings
     if _kept(session, email) != email:
         raise InvalidFields(

@@ -90,12 +90,12 @@ class Flags:
 def current() -> Flags:
     """The flags as they are now; raises Unavailable when the database is away."""
     with reading() as session:
-        return Flags({flag.name: flag.value for flag in session.scalars(select(Flag))})
+        return current_within(session)
 
 
-def value(name: str) -> str | None:
-    """What one flag is set to, None when it is not set."""
-    return current().values.get(name)
+def current_within(session: Session) -> Flags:
+    """The same within a transaction."""
+    return Flags({flag.name: flag.value for flag in session.scalars(select(Flag))})
 
 
 def all_switches() -> list[Switch]:

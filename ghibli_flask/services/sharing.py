@@ -154,7 +154,7 @@ def _check_may_share(task: ImageTask, payer: Payer) -> None:
 
 def _write(task: ImageTask, wishes: Wishes) -> Shared:
     """Make the files that are needed, then decide in one transaction; the copy for the gallery comes after it."""
-    needs_approval = flags.value(flags.GALLERY_APPROVAL) == flags.ON
+    needs_approval = flags.current().gallery_needs_approval
     before = of_task(task)
     kept = None
     if _needs_files(wishes, before):

@@ -1,6 +1,6 @@
 """What an engine is: request, credential and deadline in; a picture's bytes out, or an error that says what to do.
 
-`jobs.paint` calls engines through this protocol alone; each engine of this package follows it.
+`jobs.chain` calls engines through this protocol alone; each engine of this package follows it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The `gradio` engine: paints through an endpoint of a Gradio Space, the bundled one or any other of that form.
 
-Made by `registry`, called by `jobs.paint`. A Space says by itself which parameters its endpoint takes; this engine
+Made by `registry`, called by `jobs.chain`. A Space says by itself which parameters its endpoint takes; this engine
 sends those that both know, by name.
 """
 

@@ -1,5 +1,5 @@
 """The `kie` engine: paints through KIE AI, a reseller of several image models. Made by `registry`, called by
-`jobs.paint`.
+`jobs.chain`.
 
 The photograph goes to KIE's own upload endpoint, so our store needs no public address. A task is created, its record
 is asked for until it has ended, and the picture is fetched at once. KIE bills for each task that succeeds, so none is

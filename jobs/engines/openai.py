@@ -1,5 +1,5 @@
 """The `openai` engine: paints through OpenAI's image API, which answers in one long request. Made by `registry`,
-called by `jobs.paint`.
+called by `jobs.chain`.
 
 From OpenAI's API reference (images/edits, images/generations, error codes) and the types of its own library 3.54,
 November 2026. That library is not used: it repeats a request by itself after a lost answer, and each is billed.

@@ -1,6 +1,6 @@
 """The `processor` engine: hands a painting to a program outside that speaks POST /process, and waits for its picture.
 
-Made by `registry`, called by `jobs.paint`. The painting is known outside as `<task>-<attempt>`, so that each attempt
+Made by `registry`, called by `jobs.chain`. The painting is known outside as `<task>-<attempt>`, so that each attempt
 is new there. News and the picture arrive in two ways, whichever is quicker: as reports that the processor posts to
 our POST /progress and the web side puts into the mailbox, and by asking the processor's own GET /api/poll-task. A
 processor may know only one of the two; docs/processors.md tells what each is asked for.

@@ -6,13 +6,15 @@ from io import BytesIO
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from ghibli_flask.clock import FixedClock
 from ghibli_flask.database import reading
-from ghibli_flask.errors import InvalidFields
-from ghibli_flask.models import AuditEntry
-from ghibli_flask.services import flags
+from ghibli_flask.errors import InvalidFields, SignUpsClosed
+from ghibli_flask.models import AuditEntry, User
+from ghibli_flask.services import flags, google
+from ghibli_flask.services.google import Identity
+from tests.support.member import PASSWORD, member
 from tests.support.runs import paint
 from tests.support.visitor import Visitor, photo
 
@@ -75,6 +77,29 @@ def test_a_flag_replaces_the_limit(app: Flask) -> None:
     assert Visitor(app).order().get_json()["code"] == "site_limit"
     switch(app, "global-daily-limit", None)
     assert Visitor(app).order().status_code == 202
+
+
+def test_closed_sign_ups_take_nobody_new(app: Flask) -> None:
+    """With sign-ups off no account is made, whoever asks; those who have one sign in, and on again all is as before."""
+    known = member(app)
+    switch(app, "sign-ups", "off")
+    stranger = Visitor(app)
+    page = stranger.get("/auth/signup")
+    assert page.status_code == 200
+    assert "New accounts are not taken in" in page.text
+    assert 'name="password"' not in page.text
+    for email in ("new@example.org", known.email):
+        refused = stranger.post("/auth/signup", data={"email": email, "password": PASSWORD})
+        assert (refused.status_code, "No new accounts for now" in refused.text) == (403, True)
+    identity = Identity("google-sub", "new@example.org", is_authoritative=True, name="Ada")
+    with app.app_context():
+        with pytest.raises(SignUpsClosed):
+            google.sign_in(identity, "en", "192.0.2.1")
+        with reading() as session:
+            assert session.scalar(select(func.count()).select_from(User)) == 1
+    known.sign_in()
+    switch(app, "sign-ups", None)
+    assert stranger.post("/auth/signup", data={"email": "new@example.org", "password": PASSWORD}).status_code == 200
 
 
 @pytest.mark.parametrize(
