@@ -9,6 +9,9 @@ BIN := .venv/bin
 SPACE_BIN := space/.venv/bin
 SPACE_TESTS = $(patsubst space/%,%,$(filter space/%,$(T)))
 APP_TESTS = $(filter-out space/%,$(T))
+CATALOGUES := ghibli_flask/translations
+EXTRACT := -F babel.cfg --no-default-keywords -k _ -k gettext -k ngettext:1,2 --add-location=file --sort-by-file -w 120
+UPDATE := -w 120 --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
 SET_UP := PYTHON="$(PYTHON)" scripts/setup/environment.sh
 
 ##@ Every day
@@ -59,6 +62,14 @@ smoke: setup-app ## Walk through a running site, URL=https://…, from the uploa
 	@$(BIN)/python -m scripts.smoke $(URL)
 
 ##@ Now and then
+.PHONY: translations
+translations: setup-dev ## Bring the catalogues of texts up to date and compile them; NEW=de begins a language
+	@mkdir -p .state
+	$(BIN)/pybabel -q extract $(EXTRACT) -o .state/messages.pot .
+	$(if $(NEW),$(BIN)/pybabel -q init -w 120 -i .state/messages.pot -d $(CATALOGUES) -l $(NEW))
+	$(BIN)/pybabel -q update $(UPDATE) -i .state/messages.pot -d $(CATALOGUES)
+	$(BIN)/pybabel compile -d $(CATALOGUES) --statistics
+
 .PHONY: examples
 examples: setup-space ## Paint the example pictures of the styles anew
 	NUMBA_CACHE_DIR=instance/numba-cache $(SPACE_BIN)/python scripts/make_examples.py

@@ -20,13 +20,22 @@ from ghibli_flask.errors import (
     NotSignedIn,
     TooLarge,
     TooManyRequests,
+    _,
 )
 from ghibli_flask.extensions import runtime
+from ghibli_flask.i18n import sentence
 
 log = logging.getLogger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
 JSON_PATHS = ("/api/", "/process/", "/progress/", "/admin/tasks", "/health", "/metrics")
+
+HTTP_REFUSALS = {
+    405: (_("Not in this way"), _("This address is here, but it does not take this kind of request.")),
+    416: (_("No such part"), _("The file does not have the part that was asked for.")),
+}
+"""What Flask and Werkzeug refuse and no error of ours stands for: title and sentence by status."""
+OTHER_REFUSAL = (_("Request refused"), _("The server cannot do what this request asks for."))
 
 
 def install_error_handlers(app: Flask) -> None:
@@ -45,12 +54,13 @@ def answer_app_error(error: AppError) -> Response:
         "type": "about:blank",
         "title": gettext(error.title),
         "status": error.status,
-        "detail": _translated(error.detail, error.params),
+        "detail": sentence(error.detail, error.params),
         "code": error.code,
     }
     if error.fields:
         body["errors"] = [
-            {"field": item.field, "message": _translated(item.message, error.params)} for item in error.fields
+            {"field": item.field, "message": sentence(item.message, {**error.params, **item.params})}
+            for item in error.fields
         ]
     response = _answer(body)
     if error.retry_after is not None:
@@ -93,7 +103,8 @@ def answer_http_error(error: HTTPException) -> Response:
         return answer_app_error(TooLarge(max_mb=runtime().settings.max_upload_mb))
     if error.code == 400:
         return answer_app_error(MalformedRequest())
-    body = {"type": "about:blank", "title": error.name, "status": error.code, "detail": error.description}
+    title, detail = HTTP_REFUSALS.get(error.code or 500, OTHER_REFUSAL)
+    body = {"type": "about:blank", "title": gettext(title), "status": error.code, "detail": gettext(detail)}
     response = _answer(body | {"code": error.name.lower().replace(" ", "_")})
     for name, value in error.get_headers():
         if name == "Allow":
@@ -104,11 +115,6 @@ def answer_http_error(error: HTTPException) -> Response:
 def answer_unexpected(error: InternalServerError) -> Response:
     """Answer a mistake of ours: logged whole by Flask, told without any detail."""
     return answer_app_error(AppError())
-
-
-def _translated(text: str, params: dict[str, Any]) -> str:
-    translated: str = gettext(text)
-    return translated % params if params else translated
 
 
 def wants_json() -> bool:

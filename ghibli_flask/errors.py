@@ -44,6 +44,8 @@ translation here and translated where they are shown; they may hold `%(name)s` p
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -54,10 +56,11 @@ def _(text: str) -> str:
 
 @dataclass(frozen=True)
 class FieldError:
-    """One refused field of a request: its name on the wire and a sentence marked for translation."""
+    """One refused field of a request: its name on the wire, a sentence marked for translation, its parameters."""
 
     field: str
     message: str
+    params: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
 
 class AppError(Exception):

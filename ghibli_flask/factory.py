@@ -41,6 +41,7 @@ from ghibli_flask.i18n import install_i18n
 from ghibli_flask.logs import configure_logging
 from ghibli_flask.masking import Mask
 from ghibli_flask.pages.account import account_pages
+from ghibli_flask.pages.language import language_pages
 from ghibli_flask.pages.legal import legal
 from ghibli_flask.pages.pictures import own_pictures
 from ghibli_flask.pages.sharing import share_pages
@@ -74,6 +75,7 @@ BLUEPRINTS = (
     own_pictures,
     share_pages,
     account_pages,
+    language_pages,
     legal,
     passwords,
     people,

@@ -25,6 +25,7 @@ from ghibli_flask.services.progress import TaskView
 from ghibli_flask.services.wishes import WishView
 from ghibli_flask.styles import DEFAULT_STYLE, STYLES
 from ghibli_flask.task_states import WIRE_STATUS, TaskState
+from ghibli_flask.validation_words import refused_field
 
 VERSION = "0.1.0"
 
@@ -466,7 +467,7 @@ def _field_error(item: Any) -> FieldError:
     name = ".".join(str(part) for part in item["loc"]) or "body"
     if name in FIELD_RULES and item["type"] != "missing":
         return FieldError(name, FIELD_RULES[name])
-    return FieldError(name, item["msg"].replace("%", "%%"))
+    return refused_field(name, item["type"], item.get("ctx", {}))
 
 
 def checked() -> Any:

@@ -339,6 +339,11 @@ class Settings(BaseSettings):
         return "__Host-session" if self.is_production else "session"
 
     @property
+    def language_cookie(self) -> str:
+        """The name of the cookie that keeps a chosen language, by the same rule."""
+        return "__Host-language" if self.is_production else "language"
+
+    @property
     def public_url(self) -> str:
         """The site's address without a last slash."""
         return self.app_url or f"http://{self.host}:{self.port}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g, request, url_for
 from flask import session as flask_session
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 from itsdangerous import BadSignature, URLSafeSerializer
@@ -115,6 +115,14 @@ def end_session() -> None:
         sessions.end(who.user_id, who.session_id)
     logout_user()
     flask_session.clear()
+
+
+def safe_next() -> str:
+    """Where a form wants to lead afterwards: a path of this site, never another site."""
+    wished = request.values.get("next", "")
+    # One slash and then no other: a path of ours. Browsers read a backslash as a slash, and ignore tabs and line ends.
+    is_ours = wished.startswith("/") and not wished.startswith("//") and "\\" not in wished and wished.isprintable()
+    return wished if is_ours else url_for("visitor.home")
 
 
 def has_guest_cookie() -> bool:

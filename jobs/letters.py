@@ -9,6 +9,7 @@ from datetime import timedelta
 from flask import current_app, render_template
 from flask_babel import force_locale, gettext
 
+from ghibli_flask.errors import _
 from ghibli_flask.extensions import runtime
 from ghibli_flask.services import accounts, mail
 from ghibli_flask.services.accounts import BIND_GOOGLE, CONFIRM, RESET, Account
@@ -23,12 +24,12 @@ WISH_NO_CREDIT = MAILS[WishOutcome.NO_CREDIT]
 WRITE_JOB = "jobs.letters.write"
 PAUSES = (timedelta(seconds=30), timedelta(minutes=5), timedelta(minutes=30))
 SUBJECTS = {
-    CONFIRM: "Please confirm your address",
-    RESET: "A new password",
-    BIND_GOOGLE: "Signing in with Google",
-    EXISTS: "You have an account already",
-    WISH_KEPT: "Your picture is being painted after all",
-    WISH_NO_CREDIT: "Your wish had no picture left",
+    CONFIRM: _("Please confirm your address"),
+    RESET: _("A new password"),
+    BIND_GOOGLE: _("Signing in with Google"),
+    EXISTS: _("You have an account already"),
+    WISH_KEPT: _("Your picture is being painted after all"),
+    WISH_NO_CREDIT: _("Your wish had no picture left"),
 }
 PATHS = {CONFIRM: "/auth/confirm/", RESET: "/auth/reset/", BIND_GOOGLE: "/auth/bind-google/"}
 

@@ -19,7 +19,7 @@ from requests import RequestException
 from werkzeug.wrappers import Response as AnyResponse
 
 from ghibli_flask import errors
-from ghibli_flask.auth.password import locale, safe_next
+from ghibli_flask.auth.password import locale
 from ghibli_flask.errors import AppError, GoogleAway, GoogleDenied, GoogleSignInFailed, NotFound
 from ghibli_flask.extensions import runtime
 from ghibli_flask.services import accounts
@@ -27,7 +27,7 @@ from ghibli_flask.services import google as google_accounts
 from ghibli_flask.services.google import Identity
 from ghibli_flask.services.sessions import SignedIn, is_fresh
 from ghibli_flask.settings import Settings
-from ghibli_flask.visitors import begin_session, client_address, greet, require_fresh_user, signed_in
+from ghibli_flask.visitors import begin_session, client_address, greet, require_fresh_user, safe_next, signed_in
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,9 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from ghibli_flask.errors import AppError, NotFound, SignUpsClosed, TooManyRequests, WrongCredentials
 from ghibli_flask.extensions import runtime
+from ghibli_flask.i18n import told
 from ghibli_flask.services import accounts, flags, mail
-from ghibli_flask.visitors import begin_session, client_address, end_session, greet, signed_in
+from ghibli_flask.visitors import begin_session, client_address, end_session, greet, safe_next, signed_in
 
 passwords = Blueprint("auth", __name__, url_prefix="/auth")
 
@@ -139,14 +140,6 @@ def development_mails() -> AnyResponse:
     return _page("auth/mails.html", letters=letters)
 
 
-def safe_next() -> str:
-    """Where to go after signing in: a path of this site, never another site."""
-    wished = request.values.get("next", "")
-    # One slash and then no other: a path of ours. Browsers read a backslash as a slash, and ignore tabs and line ends.
-    is_ours = wished.startswith("/") and not wished.startswith("//") and "\\" not in wished and wished.isprintable()
-    return wished if is_ours else url_for("visitor.home")
-
-
 def locale() -> str:
     """The language of this request."""
     return str(get_locale() or "en")
@@ -154,10 +147,7 @@ def locale() -> str:
 
 def _page(template: str, error: AppError | None = None, **context: Any) -> AnyResponse:
     """A page of this door: with its form's earlier values, and what was wrong if anything was."""
-    shown = None
-    if error:
-        text = gettext(error.fields[0].message if error.fields else error.detail)
-        shown = {"title": gettext(error.title), "detail": text % error.params if error.params else text}
+    shown = told(error) if error else None
     response = make_response(
         render_template(
             template,

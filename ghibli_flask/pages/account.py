@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, send_file, url_for
-from flask_babel import format_date, gettext, ngettext
+from flask_babel import force_locale, format_date, gettext, ngettext
 from werkzeug.wrappers import Response as AnyResponse
 
 from ghibli_flask.errors import AppError, FieldError, InvalidFields, NotFound, _
 from ghibli_flask.extensions import runtime
-from ghibli_flask.i18n import LOCALES
+from ghibli_flask.i18n import LOCALES, current, told
 from ghibli_flask.services import accounts, credits, erasure, exports, sessions
 from ghibli_flask.services.files import Leftover
 from ghibli_flask.services.payers import Member
@@ -59,7 +59,8 @@ def change_profile() -> AnyResponse:
         accounts.update_profile(who.user_id, request.form.get("name", ""), locale)
     except AppError as error:
         return _account_page(who, error)
-    return _back(gettext("Your profile is saved."))
+    with force_locale(locale or current()):  # The answer already speaks the language that was chosen.
+        return _back(gettext("Your profile is saved."))
 
 
 @account_pages.post("/password")
@@ -139,11 +140,12 @@ def delete() -> AnyResponse:
 def _words_on(leftovers: list[Leftover]) -> str:
     """What could not be deleted at once, and until when it stays."""
     last = max(leftover.expires_at for leftover in leftovers)
+    day = format_date(last, gettext("d MMMM yyyy"))
     words: str = ngettext(
         "One of your pictures lies with ImgBB, which cannot delete on request. It goes by itself by %(date)s.",
         "%(num)s of your pictures lie with ImgBB, which cannot delete on request. They go by themselves by %(date)s.",
         len(leftovers),
-        date=format_date(last, gettext("d MMMM yyyy")),
+        date=day,
     )
     return words
 
@@ -181,10 +183,7 @@ def _delete_page(who: SignedIn, error: AppError | None = None) -> AnyResponse:
 
 
 def _page(template: str, error: AppError | None, **context: Any) -> AnyResponse:
-    shown = None
-    if error:
-        text = gettext(error.fields[0].message if error.fields else error.detail)
-        shown = {"title": gettext(error.title), "detail": text % error.params if error.params else text}
+    shown = told(error) if error else None
     response = make_response(render_template(template, error=shown, **context), error.status if error else 200)
     if error and error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)

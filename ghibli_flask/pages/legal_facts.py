@@ -136,6 +136,12 @@ def cookies(settings: Settings) -> list[Cookie]:
             _("Until the browser is closed; signed in, %(days)s from the last visit."),
             _in_days(sessions.LASTS),
         ),
+        Cookie(
+            settings.language_cookie,
+            _("Remembers the language that you chose at the foot of a page; with an account, the account does."),
+            _("%(days)s from the choice."),
+            ONE_YEAR_S // (24 * 3600),
+        ),
     ]
 
 

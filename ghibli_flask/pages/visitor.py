@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from ghibli_flask.engine_catalogue import Mode
 from ghibli_flask.errors import AppError, TooManyRequests
 from ghibli_flask.extensions import runtime
-from ghibli_flask.i18n import waiting_messages
+from ghibli_flask.i18n import told, waiting_messages
 from ghibli_flask.models.task import ImageTask
 from ghibli_flask.pages import order_form
 from ghibli_flask.schemas import failure_reason, spec, style_answers, task_answer, wish_answer
@@ -156,8 +156,8 @@ def _home(error: AppError | None = None) -> str:
         painter_reads_words=not (settings.uses_bundled_space and switched.engines[:1] == ("gradio",)),
         gallery_needs_approval=switched.gallery_needs_approval,
         sizes={"photo_size": order_form.PHOTO_SIZES, "words_size": order_form.WORDS_SIZES},
-        closed=_told(closed) if closed else None,
-        error=_told(error) if error and not closed else None,
+        closed=told(closed) if closed else None,
+        error=told(error) if error and not closed else None,
         photo_was_sent=bool(photo and photo.filename),
         form=form,
         shows_more=any(form[name] for name in order_form.SELDOM),
@@ -169,16 +169,6 @@ def _form_again(error: AppError) -> Response:
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     return response
-
-
-def _told(error: AppError) -> dict[str, str | None]:
-    """A refusal as the page shows it: title, sentence, and the field that it is about."""
-    text = gettext(error.fields[0].message if error.fields else error.detail)
-    return {
-        "title": gettext(error.title),
-        "detail": text % error.params if error.params else text,
-        "field": error.fields[0].field if error.fields else None,
-    }
 
 
 def _sharing(row: ImageTask) -> dict[str, Any]:

@@ -280,6 +280,15 @@ def update_profile(user_id: str, name: str, locale: str | None) -> None:
     transaction(unit)
 
 
+def choose_language(user_id: str, locale: str) -> None:
+    """Keep the language that a user chose."""
+
+    def unit(session: Session) -> None:
+        session.get_one(UserProfile, user_id).locale = locale
+
+    transaction(unit)
+
+
 def check_password(account: Account, password: str, field: str) -> None:
     """For actions that ask a signed-in user once more: raises InvalidFields for a wrong one, and TooManyRequests."""
     throttle().check(SIGN_IN_BY_ACCOUNT, account.profile.email_key)

@@ -24,6 +24,7 @@ PAGES = {
     "GET /account",
     "GET /account/credits",
     "POST /account/profile",
+    "POST /language",
     "POST /account/password",
     "POST /account/sessions/{public_id}/end",
     "POST /account/sessions/end-all",

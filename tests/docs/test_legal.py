@@ -196,7 +196,9 @@ def test_cookies_that_are_set_are_the_ones_that_are_told(app: Flask) -> None:
     rules = [rule.rule for rule in app.url_map.iter_rules() if "GET" in (rule.methods or set()) and not rule.arguments]
     guest, user = app.test_client(), member(app)
     signing_in = user.post("/auth/signin", data={"email": user.email, "password": user.password})
-    answers = [*(guest.get(rule) for rule in rules), signing_in, *(user.get(rule) for rule in rules)]
+    chooser = app.test_client()
+    choosing = chooser.post("/language", data={"language": "zh", "csrf_token": token_of(chooser)})
+    answers = [*(guest.get(rule) for rule in rules), choosing, signing_in, *(user.get(rule) for rule in rules)]
     found = cookies_of(answers)
     told = {one.name: one.days for one in legal_facts.cookies(app_settings(app))}
     assert {name: round(life / 86_400) for name, life in found.items()} == told
@@ -204,6 +206,11 @@ def test_cookies_that_are_set_are_the_ones_that_are_told(app: Flask) -> None:
     for name, count in told.items():
         assert f"Name {name} For" in shown(guest, COOKIES)
         assert f"{count} days" in shown(guest, COOKIES)
+
+
+def token_of(client: FlaskClient) -> str:
+    """The token that this browser's forms carry."""
+    return str(client.get("/api/csrf").get_json()["csrfToken"])
 
 
 def app_settings(app: Flask) -> Settings:
@@ -216,13 +223,16 @@ def test_cookies_have_their_names_of_production(app_factory: Callable[..., Flask
     """In production the policy tells the names that browsers get there."""
     app = app_factory(app_env="production", app_url="https://a.example", secret_key=("k3y-of-the-test-" * 3,))
     client = app.test_client()
-    found = cookies_of([client.get("/", base_url="https://a.example")])
+    home = client.get("/", base_url="https://a.example")
+    form = {"language": "zh", "csrf_token": re.search(r'name="csrf_token" value="([^"]+)"', home.text)[1]}
+    chosen = client.post("/language", data=form, base_url="https://a.example")
+    found = cookies_of([home, chosen])
     assert all(name.startswith("__Host-") for name in found)
     assert sorted(found) == sorted(marked(client, COOKIES, "cookie"))
 
 
 def test_no_other_line_of_code_sets_a_cookie() -> None:
-    """Our code sets the guest's cookie alone, and no script sets any; the session's is set by Flask."""
+    """Our code sets the cookies of guest and language alone, and no script sets any; the session's is set by Flask."""
     names = []
     for path in CODE:
         text = path.read_text()
@@ -230,7 +240,7 @@ def test_no_other_line_of_code_sets_a_cookie() -> None:
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "set_cookie":
                 names.append(ast.unparse(node.args[0]))
-    assert names == ["runtime().settings.guest_cookie"]
+    assert names == ["settings.language_cookie", "runtime().settings.guest_cookie"]
     assert [name for name, text in SCRIPTS.items() if "document.cookie" in text or "cookieStore" in text] == []
 
 

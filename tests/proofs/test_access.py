@@ -100,6 +100,7 @@ GET    /auth/error                           yes    yes    yes    yes    yes    
 GET    /auth/mails                           yes    yes    yes    yes    yes    yes    yes    yes    yes     yes
 GET    /account                              signin signin signin yes    yes    yes    signin signin yes     yes
 GET    /account/credits                      signin signin signin yes    yes    yes    signin signin yes     yes
+POST   /language                             yes    yes    yes    yes    yes    yes    yes    yes    403     403
 POST   /account/profile                      401    401    401    yes    yes    yes    401    401    403     403
 POST   /account/password                     401    401    401    yes    yes    yes    401    401    403     403
 POST   /account/sessions/<public_id>/end     401    401    401    yes    404    404    401    401    403     403
@@ -276,6 +277,7 @@ class Scene:
             "POST /auth/forgot": {"email": SPARE},
             "POST /auth/reset/<token>": {"password": PASSWORD},
             "POST /auth/confirm/<token>": {"password": PASSWORD},
+            "POST /language": {"language": "en"},
             "POST /account/profile": {"name": "Ada", "locale": "en"},
             "POST /account/password": {"old": PASSWORD, "password": PASSWORD},
             "POST /account/delete": {"password": PASSWORD},
