@@ -74,6 +74,14 @@ translations: setup-dev ## Bring the catalogues of texts up to date and compile 
 examples: setup-space ## Paint the example pictures of the styles anew
 	NUMBA_CACHE_DIR=instance/numba-cache $(SPACE_BIN)/python scripts/make_examples.py
 
+.PHONY: icons
+icons: setup-dev ## Draw the icons of the installed site anew from static/img/favicon.svg
+	$(BIN)/python -m scripts.make_icons
+
+.PHONY: lighthouse
+lighthouse: setup-test ## Look at the pages with Lighthouse as a phone, behind nginx: the median of five runs
+	$(BIN)/python -m bench.pages $(LIGHTHOUSE)
+
 .PHONY: bench-sweep
 bench-sweep: setup-dev ## Measure the sweep on a throw-away MariaDB with a million orders
 	$(BIN)/python -m bench.sweep
@@ -86,9 +94,25 @@ bench-history: setup-dev ## Measure a page of one's own pictures with 1,000 and 
 bench-gallery: setup-dev ## Measure a page of the gallery with 1,000 and 1,000,000 shares
 	$(BIN)/python -m bench.gallery
 
-.PHONY: bench-workers
-bench-workers: setup-dev setup-space ## Measure 200 orders in one worker beside a process for each
-	$(BIN)/python -m bench.worker_concurrency
+.PHONY: bench-overview
+bench-overview: setup-dev ## Measure the administrators' pages with 1,000 and 1,000,000 orders
+	$(BIN)/python -m bench.overview
+
+.PHONY: bench
+bench: setup-dev setup-space ## Measure what an order costs beside the painting, in under 15 minutes; CASE=polls measures one case
+	@$(BIN)/python -m bench.run $(CASE)
+
+.PHONY: bench-scale
+bench-scale: setup-dev ## Measure the same questions with 1,000 and 1,000,000 orders, and with a long queue
+	@$(BIN)/python -m bench.scale $(CASE)
+
+.PHONY: bench-painter
+bench-painter: setup-dev setup-space ## Measure the painter beside OpenCV's stylization, on one core and on two
+	@$(BIN)/python -m bench.painter
+
+.PHONY: soak
+soak: setup-dev setup-space ## Use the site for an hour in every way, and see that nothing grows, leaks or is counted wrongly; MINUTES=15
+	$(BIN)/python -m bench.soak $(MINUTES:%=--minutes %) $(SOAK)
 
 .PHONY: chaos
 chaos: setup-test ## Kill everything in turn under hundreds of orders, and see that nothing is lost (10 minutes)
@@ -98,7 +122,7 @@ chaos: setup-test ## Kill everything in turn under hundreds of orders, and see t
 setup: setup-app setup-space ## Make the virtual environments that make run needs
 
 .PHONY: setup-test
-setup-test: setup-system setup-dev setup-space-dev setup-old-gradio ## Make or install everything that make test needs
+setup-test: setup-system setup-dev setup-space-dev setup-old-gradio setup-lighthouse ## Make or install everything that make test needs
 
 .PHONY: clean
 clean: ## Remove environments and caches; pictures and data under instance/ stay
@@ -113,7 +137,7 @@ help: ## Show this list
 
 # --- Set-up: each environment is made once for each state of its requirement files ---
 
-.PHONY: setup-app setup-dev setup-space setup-space-dev setup-old-gradio setup-system
+.PHONY: setup-app setup-dev setup-space setup-space-dev setup-old-gradio setup-system setup-lighthouse
 setup-app:
 	@$(SET_UP) .venv requirements.txt
 setup-dev:
@@ -125,5 +149,7 @@ setup-space-dev:
 setup-old-gradio:
 	@$(SET_UP) tests/engines/old_gradio/4/.venv tests/engines/old_gradio/4/requirements.txt
 	@$(SET_UP) tests/engines/old_gradio/5/.venv tests/engines/old_gradio/5/requirements.txt
+setup-lighthouse: setup-system
+	@scripts/setup/node_packages.sh bench/lighthouse
 setup-system:
 	@scripts/setup/system_packages.sh

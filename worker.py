@@ -3,6 +3,7 @@
 import sys
 
 from ghibli_flask.factory import create_app
+from ghibli_flask.logs import log_uncaught
 from ghibli_flask.settings import SettingsError
 from jobs.schedule import run_scheduler
 from jobs.worker import run_maintenance_worker, run_painting_worker
@@ -19,6 +20,7 @@ def main(arguments: list[str]) -> None:
         app = create_app(for_worker=True)
     except SettingsError as error:
         sys.exit(f"The settings need another look:\n{error}")
+    log_uncaught()
     ROLES[role](app)
 
 

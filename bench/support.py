@@ -34,25 +34,50 @@ class RoomyMariaDB(MariaDBServer):
 @contextmanager
 def application(**overrides: object) -> Iterator[Flask]:
     """The application on an empty MariaDB and an empty Redis, both thrown away afterwards; its context is entered."""
+    with servers() as (folder, mariadb, redis):
+        app = make_app(folder, mariadb.url_of("tests"), redis.url, **overrides)
+        with app.app_context():
+            yield app
+            db.engine.dispose()
+
+
+@contextmanager
+def two_applications(**overrides: object) -> Iterator[tuple[Flask, Flask]]:
+    """Two applications side by side, each with a database of its own in one MariaDB and one Redis."""
+    with servers() as (folder, mariadb, redis):
+        apps = [
+            make_app(folder / name, mariadb.url_of(name), f"{redis.url[:-1]}{number}", **overrides)
+            for number, name in enumerate(("tests", "site"))
+        ]
+        yield apps[0], apps[1]
+        for app in apps:
+            with app.app_context():
+                db.engine.dispose()
+
+
+@contextmanager
+def servers() -> Iterator[tuple[Path, RoomyMariaDB, RedisServer]]:
+    """An empty folder, a MariaDB and a Redis in it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         mariadb, redis = RoomyMariaDB(folder / "mariadb"), RedisServer(folder / "redis")
         try:
             mariadb.start()
             redis.start()
-            address = mariadb.url_of("tests")
-            migrate(ROOT, offline_env(DATABASE_URL=address, INSTANCE_DIR=str(folder / "instance")))
-            values = {
-                "database_url": address, "redis_url": redis.url, "instance_dir": folder / "instance",
-                "gradio_url": "http://127.0.0.1:1", "log_level": "ERROR", **overrides,
-            }  # fmt: skip
-            app = create_app(Settings(_env_file=None, **values), for_worker=True)
-            with app.app_context():
-                yield app
-                db.engine.dispose()
+            yield folder, mariadb, redis
         finally:
             redis.stop()
             mariadb.stop()
+
+
+def make_app(folder: Path, database_url: str, redis_url: str, **overrides: object) -> Flask:
+    """The application on this empty database, with the tables made."""
+    migrate(ROOT, offline_env(DATABASE_URL=database_url, INSTANCE_DIR=str(folder / "instance")))
+    values = {
+        "database_url": database_url, "redis_url": redis_url, "instance_dir": folder / "instance",
+        "gradio_url": "http://127.0.0.1:1", "log_level": "ERROR", **overrides,
+    }  # fmt: skip
+    return create_app(Settings(_env_file=None, **values), for_worker=True)
 
 
 def fill(begin: int, end: int, owner: str) -> None:

@@ -44,6 +44,10 @@ RETRY_PAUSE_S = 0.05
 # MySQL and MariaDB: deadlock, lock wait timeout. SQLite says "database is locked" or "busy" in words.
 MYSQL_TRY_AGAIN = frozenset({1205, 1213})
 
+# A machine that is cut off in the middle of a transaction never says so, and the server would keep its locks for hours.
+# MariaDB alone reads such a comment; MySQL has no such time and goes by its wait_timeout.
+LET_GO = "/*M!100300 , idle_transaction_timeout = 20 */"
+
 NAMING = {
     "ix": "ix_%(column_0_label)s",
     "uq": "uq_%(table_name)s_%(column_0_name)s",
@@ -88,10 +92,30 @@ class UTCDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+class AsciiId(TypeDecorator[str]):
+    """Our own ids, keys and hashes: compared byte by byte, where the default would fold the case."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.length = length
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The collation that compares bytes, where there is one to choose."""
+        if dialect.name in {"mysql", "mariadb"}:
+            return dialect.type_descriptor(mysql.VARCHAR(self.length, charset="ascii", collation="ascii_bin"))
+        return dialect.type_descriptor(String(self.length))
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Whatever a caller sends as an id may be looked up: MariaDB refuses to compare other letters with these."""
+        return value if value is None else value.encode("ascii", "backslashreplace").decode()
+
+
 def ascii_id(length: int) -> TypeEngine[Any]:
-    """A column for our own ids, keys and hashes: compared byte by byte, where the default would fold the case."""
-    wide = mysql.VARCHAR(length, charset="ascii", collation="ascii_bin")
-    return String(length).with_variant(wide, "mysql", "mariadb")
+    """A column for our own ids, keys and hashes."""
+    return AsciiId(length)
 
 
 def row_id() -> TypeEngine[Any]:
@@ -112,7 +136,7 @@ def engine_options(address: str, *, patient: bool) -> dict[str, Any]:
         "connect_timeout": 10 if patient else 1,
         "read_timeout": 60 if patient else 5,
         "write_timeout": 60 if patient else 5,
-        "init_command": "SET time_zone = '+00:00'",
+        "init_command": f"SET time_zone = '+00:00' {LET_GO}",
     }
     return options
 

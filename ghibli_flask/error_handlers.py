@@ -24,6 +24,7 @@ from ghibli_flask.errors import (
 )
 from ghibli_flask.extensions import runtime
 from ghibli_flask.i18n import sentence
+from ghibli_flask.request_log import request_id
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +124,8 @@ def wants_json() -> bool:
 
 
 def _answer(body: dict[str, Any]) -> Response:
+    # A visitor who asks for help can quote it, and the operator finds the request in the log by it.
+    body = body | {"requestId": request_id()}
     if wants_json():
         response = jsonify(body | {"error": body["detail"]})
         response.content_type = PROBLEM_TYPE

@@ -452,5 +452,6 @@ TASK_FAILURES: dict[str, str] = {
     "storage": _("The finished picture could not be stored."),
     "too_late": _("It was not done within the promised time."),
     "interrupted": _("The painting was interrupted more than once."),
+    "stopped": _("We had to stop this painting."),
     "internal": _("Something went wrong on our side."),
 }

@@ -8,13 +8,18 @@ from pathlib import Path
 from flask import Flask
 from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
-from whitenoise import WhiteNoise
 
 from ghibli_flask import models
+from ghibli_flask.admin.calls import order_calls
+from ghibli_flask.admin.orders import order_pages
+from ghibli_flask.admin.overview import overview_pages
 from ghibli_flask.admin.people import people
+from ghibli_flask.admin.queues import queue_pages
 from ghibli_flask.admin.shares import share_desk
+from ghibli_flask.admin.switches import switch_pages
 from ghibli_flask.api.credits import credit_routes
 from ghibli_flask.api.diagnostics import diagnostics
+from ghibli_flask.api.figures import figure_routes
 from ghibli_flask.api.history import history_routes
 from ghibli_flask.api.meta import meta
 from ghibli_flask.api.orders import orders
@@ -40,19 +45,24 @@ from ghibli_flask.extensions import Runtime, install_runtime, web_redis, worker_
 from ghibli_flask.i18n import install_i18n
 from ghibli_flask.logs import configure_logging
 from ghibli_flask.masking import Mask
+from ghibli_flask.metrics import install_metrics
 from ghibli_flask.pages.account import account_pages
+from ghibli_flask.pages.crawlers import crawlers
 from ghibli_flask.pages.language import language_pages
 from ghibli_flask.pages.legal import legal
 from ghibli_flask.pages.pictures import own_pictures
 from ghibli_flask.pages.sharing import share_pages
+from ghibli_flask.pages.shell import shell
 from ghibli_flask.pages.task_actions import task_actions
 from ghibli_flask.pages.visitor import visitor
 from ghibli_flask.proxies import install_proxies
+from ghibli_flask.request_log import install_request_log
 from ghibli_flask.security import install_security
 from ghibli_flask.sentry import start_sentry
 from ghibli_flask.services.sessions import LASTS
 from ghibli_flask.services.throttle import install_throttle
 from ghibli_flask.settings import ROOT, Settings, load_settings
+from ghibli_flask.static_files import COPIES, StaticFiles
 from ghibli_flask.storage import install_stores
 from ghibli_flask.visitors import install_visitors
 
@@ -70,6 +80,7 @@ BLUEPRINTS = (
     processor_routes,
     meta,
     diagnostics,
+    figure_routes,
     visitor,
     task_actions,
     own_pictures,
@@ -77,9 +88,16 @@ BLUEPRINTS = (
     account_pages,
     language_pages,
     legal,
+    crawlers,
+    shell,
     passwords,
+    overview_pages,
+    order_pages,
+    order_calls,
     people,
     share_desk,
+    switch_pages,
+    queue_pages,
 )
 COMMANDS = (tasks_cli, flags_cli, tokens_cli, credits_cli, monitor_cli, storage_cli, check_command)
 
@@ -106,6 +124,8 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
     install_throttle(app, settings)
     _install_database(app, settings, patient=for_worker)
     install_i18n(app)
+    install_metrics(app, settings, clock or Clock())
+    install_request_log(app)
     with app.app_context():
         install_security(app)
     install_visitors(app)
@@ -146,14 +166,7 @@ def _install_database(app: Flask, settings: Settings, *, patient: bool) -> None:
 
 def _wrap(app: Flask, settings: Settings, static_path: str) -> None:
     """Serve the static files before Flask, for ever, and believe as many proxies as there are."""
-    wrapped = WhiteNoise(
-        app.wsgi_app,
-        root=str(STATIC),
-        prefix=static_path,
-        autorefresh=False,
-        max_age=31_536_000,
-        immutable_file_test=lambda _path, _url: True,
-    )
+    wrapped = StaticFiles(app.wsgi_app, STATIC, static_path, settings.instance_dir / COPIES)
     app.wsgi_app = wrapped  # type: ignore[method-assign]
     if settings.trusted_proxies:
         count = settings.trusted_proxies

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from rq import Queue
 from rq.utils import current_timestamp
 from rq.utils import now as utc_now
+from structlog.contextvars import get_contextvars
 
 from ghibli_flask.clock import epoch_ms
 from ghibli_flask.extensions import runtime
@@ -26,6 +27,8 @@ MAIL_JOB = "jobs.letters.write"
 EXPORT_JOB = "jobs.export.pack"
 RESULT_TTL_S = 0
 FAILURE_TTL_S = 24 * 3600
+REQUEST_ID = "request_id"
+"""The name of the id that follows an order from its request to its engine, in log lines and in the jobs' meta."""
 WORKER_NEWS_TTL_S = 30
 LAST_DURATIONS = 50
 SCHEDULER_SEEN_FOR_S = 40
@@ -70,7 +73,14 @@ def ring(public_id: str, number: int) -> None:
         result_ttl=RESULT_TTL_S,
         failure_ttl=FAILURE_TTL_S,
         description=f"paint {public_id}",
+        meta=_caller(),
     )
+
+
+def _caller() -> dict[str, str]:
+    """What a job carries along to its worker's log: the id of the request, or of the sweep, that rang for it."""
+    caller = get_contextvars().get(REQUEST_ID)
+    return {REQUEST_ID: caller} if caller else {}
 
 
 def ring_all(rings: Sequence[tuple[str, int]]) -> None:
@@ -87,6 +97,7 @@ def ring_all(rings: Sequence[tuple[str, int]]) -> None:
             result_ttl=RESULT_TTL_S,
             failure_ttl=FAILURE_TTL_S,
             description=f"paint {public_id}",
+            meta=_caller(),
         )
         for public_id, number in rings
     ]
@@ -102,6 +113,7 @@ def ask_for_mail(kind: str, email_key: str, locale: str | None, argument: str | 
         result_ttl=RESULT_TTL_S,
         failure_ttl=FAILURE_TTL_S,
         description=f"mail {kind}",
+        meta=_caller(),
     )
 
 
@@ -114,6 +126,7 @@ def ask_for_export(public_id: str, part: int) -> None:
         result_ttl=RESULT_TTL_S,
         failure_ttl=FAILURE_TTL_S,
         description=f"export part {part}",
+        meta=_caller(),
     )
 
 
@@ -195,6 +208,8 @@ class Load:
     slots: int
     busy: int
     durations: tuple[float, ...]
+    resting: tuple[str, ...] = ()
+    """The engines that workers leave alone for a while, each as often as workers do."""
 
     @property
     def median_seconds(self) -> float | None:
@@ -214,13 +229,14 @@ class Load:
         return round(low), round(high)
 
 
-def tell_load(worker: str, slots: int, busy: int, durations: list[float]) -> None:
+def tell_load(worker: str, slots: int, busy: int, durations: list[float], resting: Sequence[str] = ()) -> None:
     """A painting worker's news about itself, sent every 10 s; raises RedisError."""
     run = runtime()
     news = {
         "slots": slots,
         "busy": busy,
         "durations": [round(seconds, 2) for seconds in durations[-LAST_DURATIONS:]],
+        "resting": list(resting),
         "updatedAt": epoch_ms(run.clock.now()),
     }
     run.redis.hset(_workers_key(), worker, json.dumps(news))
@@ -240,6 +256,20 @@ def heard_of(is_own: Callable[[str], bool]) -> datetime | None:
 
 def load() -> Load | None:
     """The painting workers' load, from those heard of within 30 s; None when Redis is away."""
+    loads = loads_by_worker()
+    if loads is None:
+        return None
+    return Load(
+        workers=len(loads),
+        slots=sum(load.slots for load in loads.values()),
+        busy=sum(load.busy for load in loads.values()),
+        durations=tuple(seconds for load in loads.values() for seconds in load.durations),
+        resting=tuple(engine for load in loads.values() for engine in load.resting),
+    )
+
+
+def loads_by_worker() -> dict[str, Load] | None:
+    """The load of each painting worker that was heard of within 30 s; None when Redis is away."""
     run = runtime()
     try:
         news = cast("dict[bytes, bytes]", run.redis.hgetall(_workers_key()))
@@ -252,13 +282,11 @@ def load() -> Load | None:
     gone = [name for name in news if name not in fresh]
     if gone:
         run.redis.hdel(_workers_key(), *gone)
-    durations = [seconds for item in fresh.values() for seconds in item["durations"]]
-    return Load(
-        workers=len(fresh),
-        slots=sum(item["slots"] for item in fresh.values()),
-        busy=sum(item["busy"] for item in fresh.values()),
-        durations=tuple(durations),
-    )
+    return {
+        # A worker of an earlier release does not tell what rests.
+        name.decode(): Load(1, item["slots"], item["busy"], tuple(item["durations"]), tuple(item.get("resting", ())))
+        for name, item in fresh.items()
+    }
 
 
 def tell_scheduler_lives() -> None:

@@ -11,23 +11,35 @@ from typing import Annotated, Any, Literal
 
 from flask import request, url_for
 from flask_babel import gettext
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    RootModel,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 from spectree import SpecTree
 from spectree.model_adapter.pydantic_adapter import BaseFile
 
 from ghibli_flask.engine_catalogue import Mode
 from ghibli_flask.errors import TASK_FAILURES, FieldError, InvalidFields, MalformedRequest, _
+from ghibli_flask.models.rating import LONGEST_WORD
 from ghibli_flask.services import flags
 from ghibli_flask.services.history import Entry
 from ghibli_flask.services.orders import Order
 from ghibli_flask.services.progress import TaskView
 from ghibli_flask.services.wishes import WishView
 from ghibli_flask.styles import DEFAULT_STYLE, STYLES
-from ghibli_flask.task_states import WIRE_STATUS, TaskState
+from ghibli_flask.task_states import WIRE_STATUS, Stage, TaskState
 from ghibli_flask.validation_words import refused_field
 
 VERSION = "0.1.0"
+OR_BY_SECRET: list[dict[str, list[str]]] = [{}, {"processSecret": []}]
+"""Who may call a route that programs with the process secret share with visitors."""
 
 
 def _blank_is_none(value: object) -> object:
@@ -52,6 +64,7 @@ FIELD_RULES = {
 }
 """What visitors are told of a field that they can type into."""
 
+StyleKey = Annotated[str, WithJsonSchema({"type": "string", "enum": [*STYLES]})]
 OptionalSide = Annotated[Annotated[int, Field(ge=256, le=1024)] | None, BeforeValidator(_blank_is_none)]
 OptionalSeed = Annotated[Annotated[int, Field(ge=0, le=2**31 - 1)] | None, BeforeValidator(_blank_is_none)]
 
@@ -69,7 +82,7 @@ class OrderFields(WireModel):
     prompt: Annotated[str, BeforeValidator(_one_newline)] = Field(
         "", max_length=1000, description="added to the style's own prompt, whose trigger words lead"
     )
-    style: Annotated[str, AfterValidator(str.strip)] = Field(DEFAULT_STYLE, max_length=64)
+    style: Annotated[StyleKey, AfterValidator(str.strip)] = Field(DEFAULT_STYLE, max_length=64)
     width: OptionalSide = Field(None, description="the result fits inside width and height with its shape kept")
     height: OptionalSide = None
     seed: OptionalSeed = None
@@ -118,6 +131,8 @@ def order_of(
 
 class UploadForm(WireModel):
     """A photograph that is sent ahead of its order."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["image"]})
 
     image: BaseFile | None = Field(None, description="JPEG, PNG, WebP, HEIC/HEIF, AVIF, GIF or TIFF")
 
@@ -169,7 +184,7 @@ class ProcessJSON(WireModel):
 class ReportJSON(WireModel):
     """How a painting that is made outside comes along."""
 
-    progress: float = Field(ge=0, le=100)
+    progress: float = Field(ge=0, le=100, strict=True)
     status: Literal["processing", "completed", "failed"]
     stage: str | None = Field(None, max_length=200, description="one of the stages of a poll; another word is painting")
     image_base64: str | None = Field(None, repr=False, description="with `completed`, unless it lies in Redis")
@@ -178,8 +193,17 @@ class ReportJSON(WireModel):
 class RetryJSON(WireModel):
     """What may change when a picture is painted again."""
 
-    style: str | None = Field(None, max_length=64)
-    when_ready: bool = Field(False, description="do not order now: keep the wish, and order it when an engine is back")
+    style: StyleKey | None = Field(None, max_length=64)
+    when_ready: bool = Field(
+        False, strict=True, description="do not order now: keep the wish, and order it when an engine is back"
+    )
+
+
+class RatingJSON(WireModel):
+    """What the owner of a picture thinks of it."""
+
+    verdict: Literal["up", "down"]
+    word: str | None = Field(None, max_length=LONGEST_WORD, description="why, in a few words; kept for the operator")
 
 
 class TokenStatusQuery(WireModel):
@@ -203,6 +227,7 @@ class Problem(WireModel):
     detail: str
     code: str
     error: str = Field(description="the same as detail, for older clients")
+    request_id: str = Field(description="the id to quote when asking the operator; also in X-Request-ID")
     errors: list[dict[str, str]] | None = None
 
 
@@ -242,13 +267,13 @@ class TaskAnswer(WireModel):
     """The state of a task, for pollers and for the page."""
 
     task_id: str
-    status: str
-    progress: int
-    stage: str
+    status: str = Field(json_schema_extra={"enum": [*WIRE_STATUS.values()]})
+    progress: int = Field(json_schema_extra={"minimum": 0, "maximum": 100})
+    stage: str = Field(json_schema_extra={"enum": [*Stage]})
     queue_position: int | None
     engine_rank: int | None
     eta_seconds: int | None
-    eta_range_seconds: tuple[int, int] | None
+    eta_range_seconds: Annotated[list[int], Field(min_length=2, max_length=2)] | None
     refund_at: str | None
     refunded: bool
     urls: list[str]
@@ -388,7 +413,7 @@ def task_answer(view: TaskView) -> TaskAnswer:
         queue_position=view.queue_position,
         engine_rank=view.engine_rank,
         eta_seconds=view.eta_seconds,
-        eta_range_seconds=view.eta_range_seconds,
+        eta_range_seconds=list(view.eta_range_seconds) if view.eta_range_seconds else None,
         refund_at=_zulu(view.refund_at) if view.refund_at else None,
         refunded=view.refunded,
         urls=[picture] if done else [],

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, g, request
 from flask_limiter import Limiter
 from flask_wtf.csrf import CSRFError, CSRFProtect
+from redis.exceptions import RedisError
 
 from ghibli_flask.errors import ForeignOrigin, NotFound, Unauthorized
 from ghibli_flask.extensions import runtime
@@ -22,6 +23,9 @@ from ghibli_flask.storage import stores
 from ghibli_flask.visitors import has_guest_cookie
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+SHARE_TARGET = "visitor.receive_photo"
+"""Where a phone's share sheet sends photographs: the one form that no page of ours has shown."""
 
 csrf = CSRFProtect()
 limiter = Limiter(
@@ -44,6 +48,8 @@ secrets_limit = limiter.shared_limit(
 
 page_errors_limit = limiter.shared_limit("20 per minute", scope="page-errors")
 
+ratings_limit = limiter.shared_limit("20 per minute", scope="ratings")
+
 
 def install_security(app: Flask) -> None:
     """Guard the requests and dress the answers of an application."""
@@ -65,6 +71,9 @@ def install_security(app: Flask) -> None:
 def guard_request() -> None:
     """Refuse what another site may have sent in a visitor's name; raises ForeignOrigin."""
     if request.method in SAFE_METHODS:
+        return
+    if request.endpoint == SHARE_TARGET:
+        _check_share_sheet()
         return
     _check_origin()
     if _has_cookie() and not _has_key():
@@ -138,6 +147,8 @@ def content_security_policy() -> str:
             "style-src 'self'",
             "script-src 'self'",
             "connect-src 'self'",
+            "manifest-src 'self'",
+            "worker-src 'self'",
             "object-src 'none'",
             "base-uri 'none'",
             "form-action 'self'",
@@ -153,6 +164,18 @@ def _check_origin() -> None:
             raise ForeignOrigin
         return
     if origin not in _allowed_origins():
+        raise ForeignOrigin
+
+
+def _check_share_sheet() -> None:
+    """A share sheet has no token, and its origin is `null` or none. But browsers say that no page stands behind it.
+
+    No page can say so itself. A browser too old to say anything names the origin of every form.
+    """
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is None:
+        _check_origin()
+    elif site not in {"none", "same-origin"}:
         raise ForeignOrigin
 
 
@@ -186,21 +209,28 @@ def _add_limit_fields(response: Response) -> None:
         return
     g.limit_told = True
     window = met.limit.get_expiry()
-    name = next((scope for scope in ("secrets", "page-errors") if scope in met.request_args), "orders")
+    name = next((scope for scope in ("secrets", "page-errors", "ratings") if scope in met.request_args), "orders")
+    try:
+        reset = max(0, round(met.reset_at - runtime().clock.now().timestamp()))
+        remaining = max(0, met.remaining)
+    except RedisError:
+        return  # It was there when the request came, and has gone since.
     response.headers["RateLimit-Policy"] = f'"{name}";q={met.limit.amount};w={window}'
-    reset = max(0, round(met.reset_at - runtime().clock.now().timestamp()))
-    response.headers["RateLimit"] = f'"{name}";r={max(0, met.remaining)};t={reset}'
+    response.headers["RateLimit"] = f'"{name}";r={remaining};t={reset}'
 
 
 def _add_cors_fields(response: Response) -> None:
-    origin = request.headers.get("Origin")
-    if origin is None or origin not in runtime().settings.cors_origins:
+    friends, headers = runtime().settings.cors_origins, response.headers
+    if not friends:
         return
-    headers = response.headers
+    # On every answer: one that a cache keeps for a request without an origin would lack the fields for the next.
+    headers.add("Vary", "Origin")
+    origin = request.headers.get("Origin")
+    if origin not in friends:
+        return
     headers["Access-Control-Allow-Origin"] = origin
     headers["Access-Control-Allow-Credentials"] = "true"
-    headers["Access-Control-Expose-Headers"] = "ETag, Location, Retry-After, RateLimit, RateLimit-Policy"
-    headers.add("Vary", "Origin")
+    headers["Access-Control-Expose-Headers"] = "ETag, Location, Retry-After, RateLimit, RateLimit-Policy, X-Request-ID"
     if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
         headers["Access-Control-Allow-Methods"] = "GET, POST, PATCH, DELETE"
         headers["Access-Control-Allow-Headers"] = "Content-Type, X-CSRFToken, Idempotency-Key, If-None-Match"

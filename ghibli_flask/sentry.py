@@ -13,6 +13,7 @@ import sentry_sdk
 from sentry_sdk.integrations.flask import FlaskIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration, ignore_logger
 from sentry_sdk.types import Event
+from structlog.contextvars import get_contextvars
 
 from ghibli_flask.masking import Mask
 from ghibli_flask.proxies import proxy_headers_for
@@ -21,6 +22,7 @@ from ghibli_flask.settings import Settings
 # An alert is sent as a message of its own; its line in the log would be the same thing again.
 ALERTS_LOGGER = "ghibli_flask.services.alerts"
 TELL_WITHIN_S = 5
+TAGS = ("request_id", "task_id")
 
 
 def start_sentry(settings: Settings, mask: Mask) -> None:
@@ -57,6 +59,8 @@ def _scrubbed(event: Event, mask: Mask) -> Event:
     # The endpoint's name stays; addresses hold the tokens of mailed links.
     event.pop("request", None)
     event.pop("user", None)
+    bound = get_contextvars()
+    event.setdefault("tags", {}).update({name: bound[name] for name in TAGS if name in bound})
     scrubbed: Event = _walk(event, mask)
     return scrubbed
 

@@ -89,6 +89,7 @@ class Settings(BaseSettings):
     secret_key: CommaList = _named("SECRET_KEY", "NEXTAUTH_SECRET", default=(), repr=False)
     instance_dir: Path = ROOT / "instance"
     site_name: str = "Painted Window"
+    service_worker: bool = True
     legal_contact_email: str = Field(PLACEHOLDER_CONTACT, pattern=r"^[^@\s]+@[^@\s]+$")
     legal_effective_date: date = date(2026, 11, 22)
     legal_jurisdiction: str = PLACEHOLDER_JURISDICTION

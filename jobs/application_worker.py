@@ -16,8 +16,12 @@ from redis.client import Pipeline, PubSub, PubSubWorkerThread
 from rq import Queue, SimpleWorker, worker_registration
 from rq.executions import Execution
 from rq.job import Job
+from rq.registry import StartedJobRegistry
+from structlog.contextvars import bound_contextvars
 
-from ghibli_flask.extensions import REDIS_AWAY
+from ghibli_flask.extensions import REDIS_AWAY, runtime
+from ghibli_flask.masking import Mask
+from ghibli_flask.queueing import REQUEST_ID
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +40,29 @@ class ApplicationWorker(SimpleWorker):
 
     def __init__(self, app: Flask, queue: Queue, name: str, **options: Any) -> None:
         self._app = app
+        with app.app_context():
+            self._mask = Mask(runtime().settings)
         super().__init__(
             [queue], name=name, connection=queue.connection, maintenance_interval=RQ_MAINTENANCE_EVERY_S, **options
         )
 
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
-        """Run one job in a context of its own."""
-        with self._app.app_context():
+        """Run one job in a context of its own; its lines in the log carry the id of the request that rang for it."""
+        # The meta of what the scheduler enqueues holds other things, too.
+        caller = {REQUEST_ID: job.meta[REQUEST_ID]} if REQUEST_ID in job.meta else {}
+        with self._app.app_context(), bound_contextvars(**caller):
             return super().perform_job(job, queue, execution)
+
+    def handle_job_failure(
+        self,
+        job: Job,
+        queue: Queue,
+        started_job_registry: StartedJobRegistry | None = None,
+        exc_string: str = "",
+        execution: Execution | None = None,
+    ) -> None:
+        """Enter a job as failed: RQ keeps the traceback for a day, so it is kept without secrets."""
+        super().handle_job_failure(job, queue, started_job_registry, self._mask(exc_string), execution)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run one job. When Redis went away meanwhile, wait for it: RQ would end the worker, and the work is done."""

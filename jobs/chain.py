@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ghibli_flask import metrics
 from ghibli_flask.engine_catalogue import ENGINES, EngineFacts, Mode
 from ghibli_flask.extensions import runtime
 from ghibli_flask.images import Picture
@@ -46,6 +47,17 @@ CODES: tuple[tuple[type[EngineError], str], ...] = (
     (QuotaExhausted, "quota"),
     (RequestRejected, "engine_rejected"),
     (EngineError, "engine_unavailable"),
+)
+
+
+# How a call ended, for the metrics. What stands first is matched first; anything else is "broken".
+RESULTS: tuple[tuple[type[EngineError], str], ...] = (
+    (PaintingCancelled, "cancelled"),
+    (DeadlinePassed, "timeout"),
+    (EngineBusy, "busy"),
+    (QuotaExhausted, "quota"),
+    (CredentialRejected, "credential_rejected"),
+    (RequestRejected, "rejected"),
 )
 
 
@@ -180,6 +192,8 @@ def paint_with_credentials(engine: Engine, request: PaintRequest, deadline: Dead
 def _call(engine: Engine, request: PaintRequest, credential: Credential, deadline: Deadline, pulse: Listener) -> bytes:
     """One engine with one credential, tried again with growing pauses while it says that it is busy."""
     pulse.enter(Stage.CONNECTING, engine.name)
+    log.info("engine %s is asked", engine.name)
+    asked_at = time.monotonic()
     began: list[float] = []
 
     def on_news(news: News) -> None:
@@ -196,13 +210,20 @@ def _call(engine: Engine, request: PaintRequest, credential: Credential, deadlin
             on_news=on_news,
             is_cancelled=pulse.is_cancelled,
         )
-    except (QuotaExhausted, CredentialRejected):
+    except BaseException as error:
+        metrics.count(metrics.ENGINE_CALLS, engine.name, _result_of(error))
+        if not isinstance(error, QuotaExhausted | CredentialRejected):
+            credential.used(_seconds_since(began))
         raise
-    except BaseException:
-        credential.used(_seconds_since(began))
-        raise
+    metrics.count(metrics.ENGINE_CALLS, engine.name, "painted")
+    log.info("engine %s painted in %.1f s", engine.name, time.monotonic() - asked_at)
     credential.used(_seconds_since(began))
     return picture
+
+
+def _result_of(error: BaseException) -> str:
+    """How a call ended, in one word of the metric."""
+    return next((word for kind, word in RESULTS if isinstance(error, kind)), "broken")
 
 
 def _seconds_since(began: list[float]) -> float:

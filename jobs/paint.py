@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from functools import partial
 
 from flask import Flask, current_app
+from structlog.contextvars import bound_contextvars, get_contextvars
 from tenacity import (
     Retrying,
     retry_if_exception_type,
@@ -17,7 +19,8 @@ from ghibli_flask.engine_catalogue import EngineFacts, Mode
 from ghibli_flask.errors import NotAPicture, NotFound, Unavailable, _
 from ghibli_flask.extensions import runtime
 from ghibli_flask.images import DigitalSourceType, Fit, Picture, finish, fit, prepare, size_of
-from ghibli_flask.services import files, previews, runs, tasks
+from ghibli_flask.queueing import REQUEST_ID
+from ghibli_flask.services import files, order_counts, previews, runs, tasks
 from ghibli_flask.services.runs import Run
 from ghibli_flask.services.tasks import Ending
 from ghibli_flask.styles import style_named
@@ -43,11 +46,17 @@ def paint(public_id: str) -> None:
         return
     process = painting_process()
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    with process.busy(), Pulse(app, run, process.usual_seconds, process.must_stop) as pulse:
+    with (
+        bound_contextvars(task_id=run.public_id),
+        process.busy(),
+        Pulse(app, run, process.usual_seconds, process.must_stop) as pulse,
+    ):
         ending = _ending_of(run, process, pulse)
         if ending is not None:
             _settle(run, ending)
-        elif not pulse.is_lost:
+        elif pulse.is_lost:
+            log.info("task %s was taken from attempt %s, which ends here", run.public_id, run.attempt)
+        else:
             log.info("task %s is handed back, because this worker stops", public_id)
             runs.hand_back(run)
 
@@ -83,9 +92,14 @@ def _make(run: Run, process: PaintingProcess, pulse: Pulse) -> Ending:
     except NothingPaintedError as error:
         return _without_painting(source, error.failures)
     pulse.enter(Stage.SAVING)
-    process.finished((runtime().clock.now() - run.started_at).total_seconds())
+    painting_s = (runtime().clock.now() - run.started_at).total_seconds()
+    process.finished(painting_s)
+    order_counts.painted(engine, painting_s)
+    saving_since = time.monotonic()
     result = files.keep(picture.data, "results", "jpg", expires_in=run.kept_for)
-    return Ending(Outcome.PAINTED, result, engine=engine, preview=previews.keep(picture.data))
+    ending = Ending(Outcome.PAINTED, result, engine=engine, preview=previews.keep(picture.data))
+    order_counts.saved(engine, time.monotonic() - saving_since)
+    return ending
 
 
 def _source_of(run: Run) -> bytes | None:
@@ -130,6 +144,7 @@ def _request(run: Run, source: bytes | None, engine: EngineFacts) -> PaintReques
         look=style.key,
         seed=run.seed,
         reference=run.reference,
+        request_id=get_contextvars().get(REQUEST_ID, ""),
     )
 
 

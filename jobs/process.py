@@ -109,7 +109,8 @@ class PaintingProcess:
         with self._lock:
             busy, durations = self._busy, list(self._durations)
         try:
-            queueing.tell_load(self._name, self._slots, busy, durations)
+            resting = [name for name, breaker in self.breakers.items() if breaker.is_open]
+            queueing.tell_load(self._name, self._slots, busy, durations, resting)
         except RedisError as error:
             log.debug("The worker's news were not told: %s", error)
 

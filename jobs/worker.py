@@ -15,6 +15,7 @@ from flask import Flask
 from rq import Queue
 
 from ghibli_flask.extensions import REDIS_AWAY, runtime
+from ghibli_flask.metrics import close_metrics
 from ghibli_flask.queueing import maintenance_queue, paint_queue
 from jobs.application_worker import PAUSE_AFTER_OUTAGE_S, ApplicationWorker
 from jobs.concurrent_worker import ConcurrentWorker
@@ -67,6 +68,7 @@ def run_painting_worker(app: Flask) -> None:
         queue = paint_queue()
     worker = when_redis_answers(lambda: PaintingWorker(app, queue, worker_name(app, "paint")))
     worker.work(logging_level="WARNING")
+    close_metrics(app)  # What is begun anew below never ends, so nothing else would send the last counts.
     if worker.is_worn_out and not worker.was_told_to_stop:
         begin_anew()
 

@@ -24,6 +24,7 @@ from ghibli_flask.clock import Clock
 from ghibli_flask.database import db
 from ghibli_flask.extensions import runtime
 from ghibli_flask.factory import create_app
+from ghibli_flask.metrics import close_metrics
 from ghibli_flask.services import passwords
 from ghibli_flask.services.passwords import OlderBcryptHasher
 from ghibli_flask.settings import Settings
@@ -314,6 +315,7 @@ def app_factory(settings_factory: Callable[..., Settings]) -> Iterator[Callable[
 
 def close(app: Flask) -> None:
     """Give back what an application holds open."""
+    close_metrics(app)
     with app.app_context():
         runtime().redis.close()
         db.session.remove()

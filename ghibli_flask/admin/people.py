@@ -6,6 +6,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_babel import gettext
 from werkzeug.wrappers import Response as AnyResponse
 
+from ghibli_flask.admin.door import administrators_only
 from ghibli_flask.errors import FieldError, InvalidFields, _
 from ghibli_flask.services import administration
 from ghibli_flask.visitors import require_admin
@@ -13,16 +14,7 @@ from ghibli_flask.visitors import require_admin
 people = Blueprint("admin", __name__, url_prefix="/admin")
 
 
-@people.before_request
-def administrators_only() -> None:
-    """Every page here is for administrators; what changes something asks for a fresh sign-in first."""
-    require_admin(fresh=request.method != "GET")
-
-
-@people.get("/")
-def overview() -> AnyResponse:
-    """The door of the administrators' pages."""
-    return redirect(url_for("admin.users"))
+people.before_request(administrators_only)
 
 
 @people.get("/ui/users")

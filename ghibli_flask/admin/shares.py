@@ -8,6 +8,7 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from flask_babel import gettext
 from werkzeug.wrappers import Response as AnyResponse
 
+from ghibli_flask.admin.door import administrators_only
 from ghibli_flask.services import files, flags, moderation, share_files
 from ghibli_flask.storage import content_type
 from ghibli_flask.visitors import require_admin
@@ -15,10 +16,7 @@ from ghibli_flask.visitors import require_admin
 share_desk = Blueprint("share_desk", __name__, url_prefix="/admin")
 
 
-@share_desk.before_request
-def administrators_only() -> None:
-    """Every page here is for administrators; what changes something asks for a fresh sign-in first."""
-    require_admin(fresh=request.method != "GET")
+share_desk.before_request(administrators_only)
 
 
 @share_desk.get("/ui/shares")

@@ -26,7 +26,7 @@ TAGS = ("Credits",)
 
 
 @credit_routes.get("/api/user-credits")
-@spec.validate(resp=Answers(HTTP_200=BalanceAnswer, HTTP_401=Problem), tags=TAGS)
+@spec.validate(resp=Answers(HTTP_200=BalanceAnswer, HTTP_401=Problem), tags=TAGS, security={"session": []})
 def user_credits() -> Response:
     """What the signed-in person has, and the latest entries."""
     who = require_user()
@@ -59,6 +59,7 @@ def user_credits() -> Response:
         **{f"HTTP_{code}": Problem for code in (400, 401, 404, 409, 422, 429)},
     ),
     tags=TAGS,
+    security={"apiToken": []},
 )
 def post_credits() -> Response:
     """Add to a balance or take from it, with the bearer API_TOKEN.

@@ -51,7 +51,9 @@ def bound_the_body() -> None:
 
 
 @diagnostics.get("/api/test-env")
-@spec.validate(resp=Answers(HTTP_200=SettingsPresent, HTTP_404=Problem), tags=("Operators",))
+@spec.validate(
+    resp=Answers(HTTP_200=SettingsPresent, HTTP_404=Problem), tags=("Operators",), security=[{}, {"operatorKey": []}]
+)
 def test_env() -> Response:
     """Which settings are present, never their values; in production only with ADMIN_API_KEY."""
     settings = runtime().settings

@@ -34,7 +34,9 @@ def liveness() -> Response:
 
 
 @meta.get("/api/health")
-@spec.validate(resp=Answers(HTTP_200=HealthAnswer, HTTP_503=HealthAnswer), tags=TAGS)
+@spec.validate(
+    resp=Answers(HTTP_200=HealthAnswer, HTTP_503=HealthAnswer), tags=TAGS, security=[{}, {"operatorKey": []}]
+)
 def readiness() -> Response:
     """How each part is doing; 503 only when no order can be accepted."""
     checks = health.checks()

@@ -1,4 +1,4 @@
-"""The routes that take and change orders: make, cancel, paint again, delete."""
+"""The routes that take and change orders: make, cancel, paint again, rate, delete."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from flask import Blueprint, Response, jsonify, request
 from spectree import Response as Answers
 
 from ghibli_flask.engine_catalogue import Mode
-from ghibli_flask.errors import FieldError, InvalidFields, NotFound, _
+from ghibli_flask.errors import FieldError, InvalidFields, MalformedRequest, NotFound, _
 from ghibli_flask.schemas import (
+    OR_BY_SECRET,
     AcceptedOrder,
     OrderFields,
     OrderForm,
     OrderJSON,
     Problem,
+    RatingJSON,
     RetryAnswer,
     RetryJSON,
+    TaskAnswer,
     WishMade,
     checked,
     order_of,
@@ -22,8 +25,8 @@ from ghibli_flask.schemas import (
     task_answer,
     wish_answer,
 )
-from ghibli_flask.security import holds_process_secret, orders_limit
-from ghibli_flask.services import payers, pictures, processors, progress, tasks, uploads, wishes
+from ghibli_flask.security import holds_process_secret, orders_limit, ratings_limit
+from ghibli_flask.services import payers, pictures, processors, progress, ratings, tasks, uploads, wishes
 from ghibli_flask.services.orders import Submission
 from ghibli_flask.services.payers import Payer
 from ghibli_flask.visitors import current_payer
@@ -31,7 +34,7 @@ from ghibli_flask.visitors import current_payer
 orders = Blueprint("orders", __name__)
 
 MAKING = ("Making pictures",)
-REFUSALS = {f"HTTP_{code}": Problem for code in (400, 401, 403, 404, 413, 415, 422, 429, 503)}
+REFUSALS = {f"HTTP_{code}": Problem for code in (400, 401, 402, 403, 404, 413, 415, 422, 429, 503)}
 LONGEST_KEY = 200
 
 
@@ -66,7 +69,11 @@ def transform_ghibli() -> tuple[Response, int, dict[str, str]]:
 
 
 @orders.post("/api/tasks/<task_id>/cancel")
-@spec.validate(resp=Answers("HTTP_200", HTTP_403=Problem, HTTP_404=Problem, HTTP_409=Problem), tags=MAKING)
+@spec.validate(
+    resp=Answers(HTTP_200=TaskAnswer, HTTP_403=Problem, HTTP_404=Problem, HTTP_409=Problem),
+    tags=MAKING,
+    security=OR_BY_SECRET,
+)
 def cancel(task_id: str) -> Response:
     """Stop queued or running work and get the try back."""
     handed_over = processors.cancel(task_id) if holds_process_secret() else None
@@ -93,6 +100,21 @@ def retry(task_id: str) -> tuple[Response, int, dict[str, str]]:
         return jsonify(made.model_dump(by_alias=True)), 202, {}
     style = wished.style if wished else None
     return _answer(tasks.retry(task_id, payer, style, _idempotency_key()), payer)
+
+
+@orders.post("/api/tasks/<task_id>/rating")
+@ratings_limit
+@spec.validate(json=RatingJSON, resp=Answers("HTTP_204", HTTP_409=Problem, **REFUSALS), tags=MAKING)
+def rate(task_id: str) -> tuple[str, int]:
+    """Say what you think of a painted picture: a thumb up or down, and a word if you like.
+
+    For its owner. A second rating takes the place of the first.
+    """
+    rating: RatingJSON | None = checked().json
+    if rating is None:
+        raise MalformedRequest
+    ratings.rate(task_id, current_payer(), rating.verdict, rating.word)
+    return "", 204
 
 
 @orders.delete("/api/tasks/<task_id>")

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, make_response, request, send_file
 from spectree import Response as Answers
 
 from ghibli_flask.images import thumbnail
-from ghibli_flask.schemas import ImageQuery, Problem, spec
+from ghibli_flask.schemas import OR_BY_SECRET, ImageQuery, Problem, spec
 from ghibli_flask.security import holds_process_secret
 from ghibli_flask.services import files, pictures, processors
 from ghibli_flask.storage import StoredFile, content_type
@@ -25,7 +25,7 @@ TAGS = ("Pictures",)
 
 
 @picture_routes.get("/api/image/<task_id>")
-@spec.validate(query=ImageQuery, resp=SENT, tags=TAGS, skip_validation=False)
+@spec.validate(query=ImageQuery, resp=SENT, tags=TAGS, security=OR_BY_SECRET, skip_validation=False)
 def image(task_id: str) -> Response:
     """The finished picture."""
     handed_over = processors.result_file(task_id) if holds_process_secret() else None
@@ -36,9 +36,9 @@ def image(task_id: str) -> Response:
 
 
 @picture_routes.get("/api/image/<task_id>/thumbnail")
-@spec.validate(resp=STREAMED, tags=TAGS)
+@spec.validate(resp=STREAMED, tags=TAGS, security=OR_BY_SECRET)
 def image_thumbnail(task_id: str) -> Response:
-    """The finished picture at 480 px; a browser may keep it for an hour."""
+    """The finished picture at 640 px; a browser may keep it for an hour."""
     handed_over = processors.result_file(task_id) if holds_process_secret() else None
     kept = None if handed_over else pictures.thumbnail_file(task_id, current_payer())
     if kept:

@@ -21,6 +21,7 @@ from ghibli_flask.styles import style_within
 processor_routes = Blueprint("processors", __name__)
 
 TAGS = ("Outside processors",)
+BY_SECRET: dict[str, list[str]] = {"processSecret": []}
 REFUSALS = {f"HTTP_{code}": Problem for code in (400, 401, 409, 413, 415, 422, 429, 503)}
 CALLERS_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -34,6 +35,7 @@ Body = TypeVar("Body", bound=BaseModel)
     json=ProcessJSON,
     resp=Answers(HTTP_200=ReceivedAnswer, HTTP_402=Problem, HTTP_403=Problem, **REFUSALS),
     tags=TAGS,
+    security=BY_SECRET,
 )
 def process(task_id: str) -> Response:
     """Hand an order over, under an id of the caller's own.
@@ -62,7 +64,9 @@ def process(task_id: str) -> Response:
 @processor_routes.post("/progress/<task_id>")
 @secrets_limit
 @process_secret_first
-@spec.validate(json=ReportJSON, resp=Answers(HTTP_200=ReportAnswer, HTTP_404=Problem, **REFUSALS), tags=TAGS)
+@spec.validate(
+    json=ReportJSON, resp=Answers(HTTP_200=ReportAnswer, HTTP_404=Problem, **REFUSALS), tags=TAGS, security=BY_SECRET
+)
 def report(task_id: str) -> Response:
     """Report on a painting that is made outside.
 
@@ -74,7 +78,9 @@ def report(task_id: str) -> Response:
 @processor_routes.post("/api/transform-ghibli/progress/<task_id>")
 @secrets_limit
 @process_secret_first
-@spec.validate(json=ReportJSON, resp=Answers(HTTP_200=ReportAnswer, HTTP_404=Problem, **REFUSALS), tags=TAGS)
+@spec.validate(
+    json=ReportJSON, resp=Answers(HTTP_200=ReportAnswer, HTTP_404=Problem, **REFUSALS), tags=TAGS, security=BY_SECRET
+)
 def older_report(task_id: str) -> Response:
     """Report on a painting, at the address of older processors."""
     return _take_report(task_id)

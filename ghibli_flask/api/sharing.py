@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from flask import Blueprint, Response, jsonify, url_for
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, StrictBool, model_validator
 from spectree import Response as Answers
 
 from ghibli_flask.engine_catalogue import Mode
@@ -28,9 +28,9 @@ TAGS = ("Sharing",)
 class ShareWishes(WireModel):
     """What a share shows beside the painted picture; what is left out stays as it is, and is off at first."""
 
-    in_gallery: bool | None = Field(None, description="hang it in the gallery")
-    show_prompt: bool | None = Field(None, description="show the words of the order")
-    show_original: bool | None = Field(None, description="show the photograph beside the painting")
+    in_gallery: StrictBool | None = Field(None, description="hang it in the gallery")
+    show_prompt: StrictBool | None = Field(None, description="show the words of the order")
+    show_original: StrictBool | None = Field(None, description="show the photograph beside the painting")
 
     @property
     def wishes(self) -> Wishes:
@@ -40,6 +40,15 @@ class ShareWishes(WireModel):
 
 class ShareJSON(ShareWishes):
     """Which picture is shared: by its task's id, or by the address of one of the caller's own pictures."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"type": "string", "minLength": 1}}}
+                for name in ("taskId", "generatedUrl")
+            ]
+        }
+    )
 
     task_id: str | None = Field(None, max_length=64)
     generated_url: str | None = Field(None, max_length=500)
@@ -67,7 +76,7 @@ class RevokeQuery(WireModel):
     task_id: str | None = Field(None, max_length=64)
 
 
-class ReportJSON(WireModel):
+class ShareReportJSON(WireModel):
     """Why a share should be looked at."""
 
     reason: Literal["person", "rights", "harmful", "other"]
@@ -211,13 +220,13 @@ def revoke_share(share_id: str) -> tuple[str, int]:
 
 @share_routes.post("/api/share/<share_id>/report")
 @spec.validate(
-    json=ReportJSON,
+    json=ShareReportJSON,
     resp=Answers(HTTP_202=ReportTaken, **{f"HTTP_{code}": Problem for code in (400, 403, 404, 422, 429)}),
     tags=TAGS,
 )
 def report_share(share_id: str) -> tuple[Response, int]:
     """Ask an operator to look at a shared picture."""
-    said: ReportJSON | None = checked().json
+    said: ShareReportJSON | None = checked().json
     if said is None:
         raise MalformedRequest
     moderation.report(share_id, said.reason, current_guest())

@@ -10,7 +10,17 @@ from spectree import Response as Answers
 
 from ghibli_flask.api.pictures import picture_response
 from ghibli_flask.errors import NotFound
-from ghibli_flask.schemas import OlderProgress, PollQuery, Problem, TaskAnswer, checked, failure_text, spec, task_answer
+from ghibli_flask.schemas import (
+    OR_BY_SECRET,
+    OlderProgress,
+    PollQuery,
+    Problem,
+    TaskAnswer,
+    checked,
+    failure_text,
+    spec,
+    task_answer,
+)
 from ghibli_flask.security import holds_process_secret
 from ghibli_flask.services import files, pictures, processors, progress
 from ghibli_flask.task_states import TaskState
@@ -26,6 +36,7 @@ NOT_IN_ETAG = {"elapsed_ms", "next_poll_ms"}
     query=PollQuery,
     resp=Answers("HTTP_304", HTTP_200=TaskAnswer, HTTP_404=Problem),
     tags=("Making pictures",),
+    security=OR_BY_SECRET,
 )
 def poll_task() -> Response:
     """Ask how an order is doing; `nextPollMs` says when to ask again."""
@@ -41,7 +52,10 @@ def poll_task() -> Response:
 
 @polling.route("/api/transform-ghibli/check/<task_id>", methods=["GET", "POST"])
 @spec.validate(
-    resp=Answers(HTTP_200=OlderProgress, HTTP_404=OlderProgress), tags=("Older clients",), skip_validation=True
+    resp=Answers(HTTP_200=OlderProgress, HTTP_403=Problem, HTTP_404=OlderProgress),
+    tags=("Older clients",),
+    security=OR_BY_SECRET,
+    skip_validation=True,
 )
 def check(task_id: str) -> Response:
     """What older front ends poll: the picture itself once it is done, before that its progress."""

@@ -51,6 +51,7 @@ def _admin_secret_first(view: Callable[..., Any]) -> Callable[..., Any]:
     query=TokenStatusQuery,
     resp=Answers(HTTP_200=TokenStatusAnswer, HTTP_401=Problem, HTTP_404=Problem, HTTP_429=Problem),
     tags=("Operators",),
+    security=[{"adminSecret": []}, {"adminSecretInQuery": []}],
 )
 def token_status() -> Response:
     """How each token of the Hub is doing, with ADMIN_SECRET as `X-Admin-Secret` or as `secret`."""

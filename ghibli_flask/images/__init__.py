@@ -12,4 +12,5 @@ from ghibli_flask.images.shapes import Fit as Fit
 from ghibli_flask.images.shapes import finish as finish
 from ghibli_flask.images.shapes import fit as fit
 from ghibli_flask.images.shapes import prepare as prepare
+from ghibli_flask.images.thumbnails import THUMBNAIL_SIDE as THUMBNAIL_SIDE
 from ghibli_flask.images.thumbnails import thumbnail as thumbnail

@@ -9,12 +9,14 @@ from ghibli_flask.images.decode import core, decode, open_picture
 from ghibli_flask.images.normalise import reduced
 from ghibli_flask.images.picture import Picture, encode_webp
 
+THUMBNAIL_SIDE = 640
+"""The longest side in pixels: what a phone shows across its whole width, and enough for a wall of prints anywhere."""
 _MAX_PIXELS = 50_000_000
 _QUALITY = 78
 _PATIENCE_S = 60.0
 
 
-def thumbnail(data: bytes, *, longest_side: int = 480) -> Picture:
+def thumbnail(data: bytes, *, longest_side: int = THUMBNAIL_SIDE) -> Picture:
     """Return a WebP of at most `longest_side` pixels, with the AI mark when the picture carries it.
 
     Never enlarges. Raises NotAPicture, TooLarge (over 50 megapixels) and Busy.

@@ -9,6 +9,7 @@ from ghibli_flask.models.file import DiscardedFile
 from ghibli_flask.models.flag import Flag
 from ghibli_flask.models.health import HealthCheck
 from ghibli_flask.models.incident import IncidentRow
+from ghibli_flask.models.rating import Rating
 from ghibli_flask.models.share import Share, ShareCount, ShareReport
 from ghibli_flask.models.task import ImageTask
 from ghibli_flask.models.upload import Upload
@@ -26,6 +27,7 @@ __all__ = [
     "HealthCheck",
     "ImageTask",
     "IncidentRow",
+    "Rating",
     "Share",
     "ShareCount",
     "ShareReport",

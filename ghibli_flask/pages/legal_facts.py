@@ -95,6 +95,21 @@ BROWSER_STORES = (
         _("The pictures under way on the first page: file name, a small copy and the order’s number."),
         _("Until the tab is closed."),
     ),
+    Kept(
+        "tell", "sessionStorage", _("That this tab may tell you when a picture is done."), _("Until the tab is closed.")
+    ),
+    Kept(
+        "shell",
+        "caches",
+        _("The page that is shown without a connection, with its type and colours. It knows nobody."),
+        _("Until the next version of the site."),
+    ),
+    Kept(
+        "shared",
+        "caches",
+        _("A photo that your phone’s share sheet handed over, so that it lies on the easel when the page opens."),
+        _("Until you send it, take it off the easel or open the first page afresh."),
+    ),
 )
 
 

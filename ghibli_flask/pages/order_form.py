@@ -10,12 +10,13 @@ from collections.abc import Collection
 from flask import request
 
 from ghibli_flask.engine_catalogue import Mode
-from ghibli_flask.errors import AppError, Maintenance, Unavailable, _
+from ghibli_flask.errors import AppError, Maintenance, NotFound, Unavailable, _
 from ghibli_flask.schemas import order_fields, order_of
 from ghibli_flask.services import uploads
 from ghibli_flask.services.flags import Flags
 from ghibli_flask.services.orders import Order
 from ghibli_flask.styles import DEFAULT_STYLE
+from ghibli_flask.visitors import current_payer
 
 PHOTO_SIZES = {
     "": _("As large as the painter works"),
@@ -51,8 +52,22 @@ def order() -> Order:
     }
     fields = order_fields({**sent, "width": width, "height": height})
     upload = request.files.get("image")
-    photo = uploads.within_limit(upload.read()) if upload and upload.filename else None
-    return order_of(fields, photo)
+    if upload and upload.filename:
+        return order_of(fields, uploads.within_limit(upload.read()))
+    ahead = photo_ahead()
+    return order_of(fields, uploads.photo_of(ahead, current_payer()) if ahead else None)
+
+
+def photo_ahead() -> str | None:
+    """The id of the caller's own photograph that came ahead of its order; None when there is none any more."""
+    upload_id = request.values.get("photo")
+    if not upload_id:
+        return None
+    try:
+        uploads.file_of(upload_id, current_payer())
+    except NotFound:
+        return None
+    return upload_id
 
 
 def closed(switched: Flags) -> AppError | None:

@@ -73,7 +73,7 @@ def picture(share_id: str) -> Response:
 
 @share_pages.get("/share/<share_id>/thumbnail")
 def thumbnail(share_id: str) -> Response:
-    """The painted picture at 480 px."""
+    """The painted picture at 640 px."""
     return _send(share_id, "thumbnail")
 
 

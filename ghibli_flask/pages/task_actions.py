@@ -1,4 +1,4 @@
-"""What an owner does on a task's page, as plain forms: stop, paint again, wish, delete. Each answers 303.
+"""What an owner does on a task's page, as plain forms: stop, paint again, wish, rate, delete. Each answers 303.
 
 static/js/task.js sends the same forms through the API, so that the page need not be left; without JavaScript they
 come here.
@@ -6,11 +6,12 @@ come here.
 
 from __future__ import annotations
 
-from flask import Blueprint, redirect, request, url_for
+from flask import Blueprint, flash, redirect, request, url_for
+from flask_babel import gettext
 from werkzeug.wrappers import Response
 
-from ghibli_flask.security import orders_limit
-from ghibli_flask.services import tasks, wishes
+from ghibli_flask.security import orders_limit, ratings_limit
+from ghibli_flask.services import ratings, tasks, wishes
 from ghibli_flask.visitors import current_payer
 
 task_actions = Blueprint("task_actions", __name__)
@@ -36,6 +37,15 @@ def retry(task_id: str) -> Response:
 def wish(task_id: str) -> Response:
     """Keep the wish to have it painted when an engine is back."""
     wishes.make(task_id, current_payer())
+    return _page_of(task_id)
+
+
+@task_actions.post("/tasks/<task_id>/rating")
+@ratings_limit
+def rate(task_id: str) -> Response:
+    """Keep the thumb and its word, and come back to the picture."""
+    ratings.rate(task_id, current_payer(), request.form.get("verdict", ""), request.form.get("word"))
+    flash(gettext("Thank you. It is noted."))
     return _page_of(task_id)
 
 

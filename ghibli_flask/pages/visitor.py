@@ -10,13 +10,15 @@ from flask_limiter import RateLimitExceeded
 from flask_wtf.csrf import generate_csrf
 from werkzeug.wrappers import Response as AnyResponse
 
+from ghibli_flask import openapi
 from ghibli_flask.engine_catalogue import Mode
 from ghibli_flask.errors import AppError, TooManyRequests
 from ghibli_flask.extensions import runtime
 from ghibli_flask.i18n import told, waiting_messages
+from ghibli_flask.images import THUMBNAIL_SIDE
 from ghibli_flask.models.task import ImageTask
 from ghibli_flask.pages import order_form
-from ghibli_flask.schemas import failure_reason, spec, style_answers, task_answer, wish_answer
+from ghibli_flask.schemas import failure_reason, style_answers, task_answer, wish_answer
 from ghibli_flask.security import orders_limit
 from ghibli_flask.services import (
     allowances,
@@ -25,9 +27,11 @@ from ghibli_flask.services import (
     payers,
     pictures,
     progress,
+    ratings,
     retention,
     sharing,
     tasks,
+    uploads,
     wishes,
 )
 from ghibli_flask.styles import STYLES
@@ -64,6 +68,8 @@ def common() -> dict[str, Any]:
     """What every template needs."""
     return {
         "site_name": runtime().settings.site_name,
+        "service_worker": runtime().settings.service_worker,
+        "thumbnail_side": THUMBNAIL_SIDE,
         "uses_bundled_painter": runtime().settings.uses_bundled_space,
         "locale": str(get_locale() or "en"),
         "client": _client_config(),
@@ -86,6 +92,21 @@ def paint() -> AnyResponse:
     except AppError as error:
         return _form_again(error)
     return redirect(url_for("visitor.task", task_id=submission.task.public_id), code=303)
+
+
+@visitor.post("/shared-photo")
+@orders_limit
+def receive_photo() -> AnyResponse:
+    """What a phone's share sheet hands over where no service worker takes it: kept for a day, and laid on the easel."""
+    photo = request.files.get("image")
+    if photo is None:
+        return redirect(url_for("visitor.home"), code=303)
+    greet()
+    try:
+        kept = uploads.keep(uploads.within_limit(photo.read()), current_payer())
+    except AppError as error:
+        return _form_again(error)
+    return redirect(url_for("visitor.home", photo=kept.public_id), code=303)
 
 
 @visitor.errorhandler(RateLimitExceeded)
@@ -120,6 +141,9 @@ def task(task_id: str) -> str:
         download_url=url_for("pictures.image", task_id=task_id, download=1),
         attempt_note=_attempt_note(view),
         sharing=_sharing(row) if mine and row.outcome == Outcome.PAINTED else None,
+        picture_width=row.result_width,
+        picture_height=row.result_height,
+        rating=ratings.of_task(row) if mine and row.outcome == Outcome.PAINTED else None,
         keeping=retention.keeping_of(row) if mine else None,
         leftover=pictures.leftover_of(row) if mine else None,
         **_wish(row, mine),
@@ -130,13 +154,13 @@ def task(task_id: str) -> str:
 @visitor.get("/api/docs")
 def api_docs() -> str:
     """The API's reference, made from the same declarations that check the requests."""
-    return render_template("api_docs.html", document=spec.spec)
+    return render_template("api_docs.html", document=openapi.document())
 
 
 @visitor.get("/api/openapi.json")
-def openapi() -> dict[str, Any]:
+def openapi_document() -> dict[str, Any]:
     """The OpenAPI document."""
-    return dict(spec.spec)
+    return openapi.document()
 
 
 def _home(error: AppError | None = None) -> str:
@@ -159,6 +183,7 @@ def _home(error: AppError | None = None) -> str:
         closed=told(closed) if closed else None,
         error=told(error) if error and not closed else None,
         photo_was_sent=bool(photo and photo.filename),
+        photo_ahead=order_form.photo_ahead(),
         form=form,
         shows_more=any(form[name] for name in order_form.SELDOM),
     )

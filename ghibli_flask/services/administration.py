@@ -61,7 +61,7 @@ def block(actor: str, user_id: str) -> None:
     def unit(session: Session) -> None:
         _profile(session, user_id).blocked_at = runtime().clock.now()
         sessions.end_all_within(session, user_id)
-        _note(session, actor, "block", user_id, {})
+        note(session, actor, "block", user_id, {})
 
     transaction(unit)
 
@@ -71,7 +71,7 @@ def unblock(actor: str, user_id: str) -> None:
 
     def unit(session: Session) -> None:
         _profile(session, user_id).blocked_at = None
-        _note(session, actor, "unblock", user_id, {})
+        note(session, actor, "unblock", user_id, {})
 
     transaction(unit)
 
@@ -91,7 +91,7 @@ def adjust_balance(actor: str, user_id: str, amount: int, reason: str) -> None:
     def unit(session: Session) -> None:
         _profile(session, user_id)
         credits.adjust(session, user_id, amount, key, reason)
-        _note(session, actor, "adjust-balance", user_id, {"amount": amount, "reason": reason, "key": key})
+        note(session, actor, "adjust-balance", user_id, {"amount": amount, "reason": reason, "key": key})
 
     transaction(unit)
 
@@ -117,7 +117,8 @@ def _profile(session: Session, user_id: str) -> UserProfile:
     return profile
 
 
-def _note(session: Session, actor: str, action: str, subject: str, details: dict[str, Any]) -> None:
+def note(session: Session, actor: str, action: str, subject: str, details: dict[str, Any]) -> None:
+    """Enter an action in the audit log; within the transaction that carries it out."""
     session.add(
         AuditEntry(actor=actor, action=action, subject=subject, details=details, created_at=runtime().clock.now())
     )

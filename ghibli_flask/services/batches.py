@@ -18,7 +18,7 @@ from ghibli_flask import queueing, status
 from ghibli_flask.database import transaction
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models.task import ImageTask
-from ghibli_flask.services import payers, progress, runs, tasks
+from ghibli_flask.services import order_counts, payers, progress, runs, tasks
 from ghibli_flask.services.tasks import Ending
 from ghibli_flask.task_states import Outcome
 
@@ -27,6 +27,8 @@ def fail(read: Sequence[ImageTask], error_code: str) -> list[ImageTask]:
     """Fail these tasks and give back what they cost; gives those that were still as read."""
     ending = Ending(Outcome.FAILED, error_code=error_code)
     ended = transaction(partial(_fail, read, ending))
+    for task in ended:
+        order_counts.ended(task)
     _publish(ended)
     queueing.unring_all([queueing.job_id(task.public_id, task.ring) for task in ended])
     return ended

@@ -26,6 +26,7 @@ from ghibli_flask.errors import NotFound, Unavailable
 from ghibli_flask.extensions import runtime
 from ghibli_flask.models.credit import CreditEntry
 from ghibli_flask.models.export import Export
+from ghibli_flask.models.rating import Rating
 from ghibli_flask.models.share import Share
 from ghibli_flask.models.task import ImageTask
 from ghibli_flask.models.upload import Upload
@@ -117,6 +118,14 @@ def pack(public_id: str, part: int) -> None:
         _path(public_id).unlink(missing_ok=True)
     elif not is_last:
         _ask_for_part(public_id, part + 1)
+
+
+def drop_strays() -> None:
+    """Delete zips on this machine that outlasted their day: another machine's sweep may have taken their entries."""
+    oldest = (runtime().clock.now() - LASTS).timestamp()
+    for zipped in (runtime().settings.instance_dir / EXPORTS).glob("*.zip"):
+        if zipped.stat().st_mtime < oldest:
+            zipped.unlink(missing_ok=True)
 
 
 def drop(user_id: str) -> None:
@@ -263,6 +272,12 @@ def _facts(user_id: str) -> dict[str, Any]:
         shares = session.scalars(
             select(Share).join(ImageTask, ImageTask.id == Share.task_id).where(*_is_of(user_id)).order_by(Share.id)
         ).all()
+        ratings = session.execute(
+            select(ImageTask.public_id, Rating)
+            .join(Rating, Rating.task_id == ImageTask.id)
+            .where(*_is_of(user_id))
+            .order_by(ImageTask.id)
+        ).all()
         entries = session.scalars(
             select(CreditEntry).where(CreditEntry.user_id == user_id).order_by(CreditEntry.id)
         ).all()
@@ -283,6 +298,7 @@ def _facts(user_id: str) -> dict[str, Any]:
             _chosen(share, "public_id in_gallery show_prompt show_original created_at listed_at hidden_at revoked_at")
             for share in shares
         ],
+        "ratings": [{"task_id": task_id} | _chosen(rating, "verdict word rated_at") for task_id, rating in ratings],
         "uploads": list(_uploads(user_id)),
         "credit_entries": [_chosen(entry, "amount kind reason task_id created_at") for entry in entries],
         "sessions": [

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.orm import Session
 
+from ghibli_flask import metrics
 from ghibli_flask.database import changed, reading, transaction
 from ghibli_flask.errors import NotFound, Unavailable
 from ghibli_flask.extensions import runtime
@@ -77,9 +78,11 @@ def write_to(file: StoredFile, data: bytes, expires_in: timedelta | None) -> Sto
     try:
         kept = stores().write(file, data, now + expires_in if expires_in else None)
     except StoreError:
+        metrics.count(metrics.STORAGE_WRITES, file.store, "failed")
         # Bytes that are still on their way may arrive after the request was given up.
         _put_off(file, now + WRITE_SETTLES)
         raise
+    metrics.count(metrics.STORAGE_WRITES, file.store, "kept")
     if kept != file:
         _rename(file, kept)
     return kept
@@ -181,6 +184,7 @@ def read(file: StoredFile) -> bytes:
     except FileMissing as error:
         raise NotFound from error
     except StoreError as error:
+        metrics.count(metrics.STORAGE_READ_FAILURES, file.store)
         log.error("A file could not be read: %s", error)
         raise Unavailable from error
 

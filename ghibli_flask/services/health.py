@@ -57,7 +57,12 @@ def last_runs(kind: str) -> list[HealthCheck]:
 
 def checks() -> dict[str, bool]:
     """Each part, up or down. Only `database` and `storage` down mean that no order can be accepted."""
-    results = {"database": _database_answers(), "storage": _storage_answers()}
+    return near_checks() | {"storage": _storage_answers()}
+
+
+def near_checks() -> dict[str, bool]:
+    """The same without the stores, which may be far away: quick enough for a page that is looked at every minute."""
+    results = {"database": _database_answers()}
     results["redis"] = _redis_answers()
     results["workers"] = results["redis"] and _painter_is_heard()
     results["maintenance_worker"] = results["redis"] and _has_worker(queueing.maintenance_queue())

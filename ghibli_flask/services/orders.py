@@ -43,8 +43,14 @@ class Order:
     @property
     def key_hash(self) -> str | None:
         """How an Idempotency-Key is kept; a wish has one of its own, so that it is kept once."""
-        key = f"client:{self.idempotency_key}" if self.idempotency_key else f"wish:{self.wish}" if self.wish else None
-        return hashlib.sha256(key.encode()).hexdigest() if key else None
+        if self.idempotency_key:
+            return hash_of(self.idempotency_key)
+        return hash_of(f"{self.wish}", kind="wish") if self.wish else None
+
+
+def hash_of(key: str, kind: str = "client") -> str:
+    """How a caller's Idempotency-Key, or a wish's own, is kept."""
+    return hashlib.sha256(f"{kind}:{key}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)

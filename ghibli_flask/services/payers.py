@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ghibli_flask.extensions import runtime
@@ -49,7 +50,16 @@ class Outside:
     payer: str = "processor"
 
 
-Payer = Guest | Member | Outside
+@dataclass(frozen=True)
+class OnTheHouse:
+    """An operator has the order `of` painted again: whoever owned that one owns this one, and nobody pays."""
+
+    owner: str | None
+    of: int
+    payer: str = "operator"
+
+
+Payer = Guest | Member | Outside | OnTheHouse
 
 
 def owns(payer: Payer, task: ImageTask) -> bool:
@@ -70,6 +80,8 @@ def lock(session: Session, payer: Payer, day: date) -> None:
         credits.lock(session, payer.user_id)
     elif isinstance(payer, Guest):
         allowances.lock(session, payer, day)
+    elif isinstance(payer, OnTheHouse):
+        session.execute(select(ImageTask.id).where(ImageTask.id == payer.of).with_for_update())
 
 
 def charge(session: Session, payer: Payer, task: ImageTask) -> None:
@@ -86,8 +98,8 @@ def charge(session: Session, payer: Payer, task: ImageTask) -> None:
 
 
 def price(payer: Payer) -> int:
-    """What one picture costs this payer, in pictures: 1, or 0 for a program that orders for nobody."""
-    return 0 if isinstance(payer, Outside) else 1
+    """What one picture costs this payer, in pictures: 1, or 0 for who pays nothing."""
+    return 0 if isinstance(payer, Outside | OnTheHouse) else 1
 
 
 def lock_of_task(session: Session, task: ImageTask) -> None:
@@ -136,8 +148,8 @@ def refund(session: Session, task: ImageTask) -> None:
 
 
 def pictures_left(payer: Payer) -> int:
-    """How many pictures this payer can order now; a program that pays nothing can always order one more."""
-    if isinstance(payer, Outside):
+    """How many pictures this payer can order now; who pays nothing can always order one more."""
+    if isinstance(payer, Outside | OnTheHouse):
         return 1
     if isinstance(payer, Member):
         return credits.balance_of(payer.user_id).credits // credits.PICTURE_COSTS

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from redis.exceptions import RedisError
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
+from structlog.contextvars import bound_contextvars
 
 from ghibli_flask import queueing
 from ghibli_flask.database import reading
@@ -29,6 +30,7 @@ from ghibli_flask.services import (
     allowances,
     batches,
     credits,
+    exports,
     files,
     health,
     progress,
@@ -96,6 +98,12 @@ class SweepReport:
 
 
 def sweep(older_than: timedelta | None = None) -> SweepReport:
+    """Run one sweep under a name of its own, which its lines carry, and the jobs that it rings for; see `_run`."""
+    with bound_contextvars(request_id=f"sweep-{secrets.token_hex(4)}"):
+        return _run(older_than)
+
+
+def _run(older_than: timedelta | None) -> SweepReport:
     """Repair what is stuck, in bounded batches, and keep a record of the run. Needs only the database.
 
     With `older_than` every unfinished order that was accepted longer ago counts as late, whatever its deadline says.
@@ -156,6 +164,8 @@ def _sweep(now: datetime, older_than: timedelta | None) -> SweepReport:
         report.wishes_kept += wishes.keep_due()
     with _part(report, "retention"):
         report.expired += retention.expire()
+    with _part(report, "exports"):
+        exports.drop_strays()
     with _part(report, "discarded files"):
         report.files_deleted += files.drain()
     return report
@@ -203,10 +213,10 @@ def _one(task: ImageTask, move: Mover, report: SweepReport) -> int:
 @contextmanager
 def _alone() -> Iterator[bool]:
     """A short lock in Redis; with Redis away the sweep goes on without it, because the guards make it safe."""
-    name, token = f"{runtime().settings.queue_prefix}:sweep-lock", secrets.token_hex(8)
-    redis = runtime().redis
+    run = runtime()
+    lock = run.redis.lock(f"{run.settings.queue_prefix}:sweep-lock", timeout=LOCK_S, blocking=False)
     try:
-        mine = bool(redis.set(name, token, nx=True, ex=LOCK_S))
+        mine = lock.acquire()
     except RedisError:
         yield True
         return
@@ -214,15 +224,9 @@ def _alone() -> Iterator[bool]:
         yield mine
     finally:
         if mine:
-            _release(name, token)
-
-
-def _release(name: str, token: str) -> None:
-    script = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
-    try:
-        runtime().redis.eval(script, 1, name, token)
-    except RedisError:
-        return  # It expires by itself.
+            # Redis may have gone, or the lock may have expired under a long sweep: it ends by itself.
+            with suppress(RedisError):
+                lock.release()
 
 
 # --- What is stuck ---

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,6 +18,7 @@ from typing import Any
 from redis.exceptions import RedisError
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
+from structlog.contextvars import bound_contextvars
 
 from ghibli_flask import queueing, status
 from ghibli_flask.database import changed, reading, transaction
@@ -42,7 +44,7 @@ from ghibli_flask.errors import (
 from ghibli_flask.extensions import runtime
 from ghibli_flask.images import normalise
 from ghibli_flask.models.task import ImageTask
-from ghibli_flask.services import allowances, files, flags, payers, progress, sharing, tombstones
+from ghibli_flask.services import allowances, files, flags, order_counts, payers, progress, sharing, tombstones
 from ghibli_flask.services.orders import LARGEST_SEED, Order, Submission
 from ghibli_flask.services.payers import Member, Payer
 from ghibli_flask.services.previews import Preview
@@ -51,6 +53,8 @@ from ghibli_flask.styles import style_named
 from ghibli_flask.task_states import STATE_OF_OUTCOME, Outcome, Stage, TaskState
 
 log = logging.getLogger(__name__)
+
+Also = Callable[[Session, ImageTask], None]
 
 DUPLICATE_WITHIN = timedelta(seconds=5)
 KEY_REMEMBERED = timedelta(hours=24)
@@ -69,10 +73,11 @@ class Ending:
     preview: Preview | None = None
 
 
-def submit(order: Order, payer: Payer) -> Submission:
+def submit(order: Order, payer: Payer, also: Also | None = None) -> Submission:
     """Accept an order: prove the photograph, keep it, charge and enter the task in one transaction, then ring.
 
     The checks run cheap first. Raises the errors of the API's table for this call; nothing is charged or stored then.
+    `also` works on the new task within that transaction.
     """
     if isinstance(payer, Member) and payer.is_blocked:
         raise Blocked
@@ -86,7 +91,7 @@ def submit(order: Order, payer: Payer) -> Submission:
     known = _early_answer(order, payer)
     if known:
         return Submission(known, duplicate=True)
-    return _enter(order, payer, _keep_source(order), switched.daily_limit)
+    return _enter(order, payer, _keep_source(order), switched.daily_limit, also)
 
 
 def _check_fields(order: Order) -> None:
@@ -104,10 +109,12 @@ def _keep_source(order: Order) -> StoredFile | None:
     return files.keep(picture.data, "sources", "jpg")
 
 
-def _enter(order: Order, payer: Payer, source: StoredFile | None, daily_limit: int | None) -> Submission:
+def _enter(
+    order: Order, payer: Payer, source: StoredFile | None, daily_limit: int | None, also: Also | None
+) -> Submission:
     """The one transaction of an order, and the ring after its commit."""
     try:
-        submission = transaction(lambda session: _accept(session, order, payer, source, daily_limit))
+        submission = transaction(lambda session: _accept(session, order, payer, source, daily_limit, also))
     except Exception:
         if source:
             files.abandon(source)
@@ -116,8 +123,11 @@ def _enter(order: Order, payer: Payer, source: StoredFile | None, daily_limit: i
         if source:
             files.abandon(source)
         return submission
-    progress.publish(submission.task)
-    ring(submission.task.public_id, submission.task.ring)
+    order_counts.accepted(submission.task)
+    with bound_contextvars(task_id=submission.task.public_id):
+        log.info("task %s is accepted", submission.task.public_id)
+        progress.publish(submission.task)
+        ring(submission.task.public_id, submission.task.ring)
     return submission
 
 
@@ -149,7 +159,12 @@ def _early_answer(order: Order, payer: Payer) -> ImageTask | None:
 
 
 def _accept(
-    session: Session, order: Order, payer: Payer, source: StoredFile | None, daily_limit: int | None
+    session: Session,
+    order: Order,
+    payer: Payer,
+    source: StoredFile | None,
+    daily_limit: int | None,
+    also: Also | None,
 ) -> Submission:
     """Payer's lock, repeat, charge, row, adoption: decided together, so that two at once cannot both win."""
     now = runtime().clock.now()
@@ -165,6 +180,8 @@ def _accept(
     if source:
         files.adopt(session, source)
     session.flush()
+    if also:
+        also(session, task)
     return Submission(task, duplicate=False)
 
 
@@ -307,6 +324,7 @@ def settle(task_id: int, attempt: int, ending: Ending) -> bool:
     task = transaction(lambda session: _end_run(session, task_id, attempt, ending))
     if task is None:
         return False
+    order_counts.ended(task)
     progress.publish(task)
     progress.hand_out(task)
     sharing.publish_if_wished(task)
@@ -321,14 +339,25 @@ def _end_run(session: Session, task_id: int, attempt: int, ending: Ending) -> Im
 def end_from_outside(task: ImageTask, ending: Ending) -> ImageTask:
     """End a task by visitor, sweep or operator: guarded by the state as read, and read again until it is terminal."""
     while not task.state.is_terminal:
-        ended = transaction(partial(_end, task, task.state, task.attempt, ending))
+        ended = transaction(partial(end_within, task, ending))
         if ended:
-            progress.publish(ended)
-            queueing.unring(ended.public_id, ended.ring)
+            tell_ended(ended)
             return ended
         with reading() as session:
             task = session.get_one(ImageTask, task.id)
     return task
+
+
+def end_within(task: ImageTask, ending: Ending, session: Session) -> ImageTask | None:
+    """One such try within a transaction: None when the task is no longer as it was read. Afterwards `tell_ended`."""
+    return _end(task, task.state, task.attempt, ending, session)
+
+
+def tell_ended(task: ImageTask) -> None:
+    """Tell those who ask, and the queue, of an ending from outside that is committed."""
+    order_counts.ended(task)
+    progress.publish(task)
+    queueing.unring(task.public_id, task.ring)
 
 
 def _end(

@@ -12,6 +12,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from ghibli_flask.extensions import runtime
+from ghibli_flask.models.rating import Rating
 from ghibli_flask.models.share import Share, ShareReport
 from ghibli_flask.models.task import ImageTask
 from ghibli_flask.models.wish import Wish
@@ -22,7 +23,7 @@ KEPT = timedelta(days=7)
 
 
 def bury(session: Session, task_ids: Collection[int]) -> Sequence[ImageTask]:
-    """Empty the rows of these ended tasks within the caller's transaction: files, words, wishes and shares go.
+    """Empty the rows of these ended tasks within the caller's transaction: files, words, wishes, ratings and shares go.
 
     Gives those that were not deleted already.
     """
@@ -42,6 +43,7 @@ def bury(session: Session, task_ids: Collection[int]) -> Sequence[ImageTask]:
         task.deleted_at = now
         task.source_expires_at, task.expires_at = None, now + KEPT
     session.execute(delete(Wish).where(Wish.task_id.in_(task_ids)))
+    session.execute(delete(Rating).where(Rating.task_id.in_(task_ids)))
     return buried
 
 

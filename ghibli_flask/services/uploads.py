@@ -7,7 +7,6 @@ alone may open it. One that came without any cookie has no owner: then its id, w
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import secrets
 from datetime import datetime
@@ -114,7 +113,7 @@ def from_base64(text: str) -> bytes:
         raise too_large()
     try:
         return within_limit(base64.b64decode("".join(payload.split()), validate=True))
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error is one; letters that are not ASCII are told by the plain one.
         raise InvalidFields(fields=(FieldError("imageBase64", _("This is not valid base64.")),)) from error
 
 

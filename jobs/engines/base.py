@@ -29,7 +29,8 @@ class PaintRequest:
 
     `image` is a JPEG of exactly `width` x `height` pixels, or None for a picture from words. `prompt` is complete,
     the style's trigger words included; `look` is the style's key, for engines that know looks by name.
-    `reference` names this attempt at this task, for engines that hand it on.
+    `reference` names this attempt at this task, for engines that hand it on; `request_id` is the id that the log
+    follows the order by, and goes along as `X-Request-ID` to what may log it, too.
     """
 
     mode: str
@@ -40,6 +41,12 @@ class PaintRequest:
     look: str
     seed: int
     reference: str = ""
+    request_id: str = ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header that carries the id; none when there is no id."""
+        return {"X-Request-ID": self.request_id} if self.request_id else {}
 
 
 @dataclass(frozen=True)

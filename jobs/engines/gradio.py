@@ -126,7 +126,7 @@ class GradioEngine:
         inbox = _Inbox()
 
         async def painting(http: httpx.AsyncClient) -> bytes:
-            session = Session(http, space)
+            session = Session(http, space, request.headers)
             photo = await session.upload("photo.jpg", image, "image/jpeg")
             result = await session.call({**arguments, IMAGE_PARAMETER: photo}, inbox.take)
             inbox.put(News(DOWNLOADING))

@@ -15,7 +15,7 @@ import os
 import time
 import urllib.parse
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
@@ -165,9 +165,9 @@ def _headers(token: str | None) -> dict[str, str]:
 class Session:
     """One call's conversation with a Space, on the engine's event loop."""
 
-    def __init__(self, http: httpx.AsyncClient, space: Space) -> None:
-        self._http = http
-        self._space = space
+    def __init__(self, http: httpx.AsyncClient, space: Space, headers: Mapping[str, str]) -> None:
+        """`headers` go along with the call itself, beside those of the Space."""
+        self._http, self._space, self._headers = http, space, headers
 
     async def upload(self, name: str, content: bytes, media_type: str) -> dict[str, Any]:
         """Bring a file to the Space; gives the argument by which the endpoint finds it there."""
@@ -190,7 +190,7 @@ class Session:
         space = self._space
         data = space.endpoint.insert_empty_state(*construct_args(space.endpoint.parameters_info, (), arguments))
         # ZeroGPU tells callers of this kind more about a quota than it shows on a page.
-        headers = {**space.headers, "x-gradio-user": "api"}
+        headers = {**space.headers, **self._headers, "x-gradio-user": "api"}
         order = Order(space.client.url_of, headers, str(uuid.uuid4()), space.endpoint.fn_index, data)
         queue = QUEUES[space.client.protocol](self._http, order)
         try:

@@ -7,6 +7,7 @@ thread of its own; the calling thread looks after the deadline and the cancel, a
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import ipaddress
 import json
@@ -111,7 +112,7 @@ class Conversation:
     ) -> Answer:
         """Make one request and read its answer, whatever its status; no redirect is followed, nothing is repeated.
 
-        `key` is sent as a bearer token, `body` is what requests calls `json`, `data`, `files` and `params`.
+        `key` is sent as a bearer token, `body` is what requests calls `json`, `data`, `files`, `params`, `headers`.
         `patience` bounds this request in seconds within the call's deadline; `public_only` refuses to connect to an
         address that is not on the public network.
 
@@ -122,7 +123,9 @@ class Conversation:
         outcome: Future[Answer] = Future()
         work = functools.partial(self._ask, self._session, method, url, key, max_bytes, patience, body)
         # A daemon, because a process that ends must not wait for a look-up of a name that hangs.
-        threading.Thread(target=_run, args=(work, outcome), name="engine-http", daemon=True).start()
+        # In a copy of the caller's context, so that a line that is logged on the way says whose order it is about.
+        run = functools.partial(contextvars.copy_context().run, _run, work, outcome)
+        threading.Thread(target=run, name="engine-http", daemon=True).start()
         self._await(outcome, url, patience)
         try:
             return outcome.result()

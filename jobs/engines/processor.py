@@ -227,7 +227,8 @@ class _Painting:
             conversation.send("POST", self._engine.base_url + path, key=self._key, patience=CANCEL_S)
 
     def _ask(self, method: str, path: str, patience: float = ANSWER_S, **body: Any) -> Answer:
-        return self._conversation.send(method, self._engine.base_url + path, key=self._key, patience=patience, **body)
+        url, headers = self._engine.base_url + path, self._request.headers
+        return self._conversation.send(method, url, key=self._key, patience=patience, headers=headers, **body)
 
 
 def _news(report: Report) -> News:

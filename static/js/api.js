@@ -2,6 +2,8 @@
 
 import { say } from "./words.js";
 
+const ANSWERED_WITHIN = 20000; // Milliseconds for the smallest of questions.
+
 const csrfToken = document.querySelector('meta[name="csrf-token"]').content;
 
 /** An answer that is not what was asked for: `status` is 0 when there was none, `fields` names what was refused. */
@@ -48,19 +50,24 @@ export async function call(method, address, body) {
 
 /** Asks how a task is doing: `{task, etag}`, or `{task: null, etag}` when nothing has changed since `etag`. */
 export async function pollTask(taskId, etag) {
-  let answer;
+  let answer, text;
   try {
     answer = await fetch(`/api/poll-task?taskId=${encodeURIComponent(taskId)}`, {
       cache: "no-store",
       headers: { Accept: "application/json", ...(etag && { "If-None-Match": etag }) },
+      signal: AbortSignal.timeout?.(ANSWERED_WITHIN), // A line that is cut half-way would keep it waiting for ever.
     });
+    text = await answer.text();
   } catch {
     throw new Refusal(0, "", say("offline"));
   }
   if (answer.status === 304) return { task: null, etag };
-  const text = await answer.text();
   if (!answer.ok) throw refusalFrom(answer.status, text, seconds(answer.headers.get("Retry-After")));
-  return { task: JSON.parse(text), etag: answer.headers.get("ETag") };
+  try {
+    return { task: JSON.parse(text), etag: answer.headers.get("ETag") };
+  } catch {
+    throw new Refusal(answer.status, "", say("unreadableAnswer"));
+  }
 }
 
 /**

@@ -3,6 +3,35 @@
 
 import { percent, say } from "./words.js";
 
+const SWAY_MS = 2600;
+const SWAY_PERCENT = 22;
+const LONGEST_STEP_MS = 50; // A busy phone shows it slower instead of in jumps.
+
+/** Moves the brush there and back once it is in view, so that it is seen to move; whoever takes hold of it ends this. */
+function sway(frame, rest) {
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+  let isTaken = false;
+  let part = 0;
+  let before;
+  const step = (now) => {
+    if (isTaken) return;
+    part += Math.min(now - (before ?? now), LONGEST_STEP_MS) / SWAY_MS;
+    before = now;
+    if (part >= 1) return rest();
+    frame.style.setProperty("--split", 50 - SWAY_PERCENT * Math.sin(part * 2 * Math.PI) * (1 - part / 2));
+    requestAnimationFrame(step);
+  };
+  for (const kind of ["pointerdown", "focusin"]) {
+    frame.addEventListener(kind, () => { isTaken = true; rest(); }, { once: true });
+  }
+  const watcher = new IntersectionObserver((entries) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    watcher.disconnect();
+    requestAnimationFrame(step);
+  }, { threshold: 0.6 });
+  watcher.observe(frame);
+}
+
 function enliven(figure) {
   const frame = figure.querySelector(".compare__pictures");
   const [painting, photograph] = figure.querySelectorAll("img");
@@ -35,6 +64,7 @@ function enliven(figure) {
   frame.addEventListener("dragstart", (event) => event.preventDefault());
   slider.addEventListener("input", show);
   painting.addEventListener("load", shape);
+  if ("sways" in figure.dataset) sway(frame, show);
 
   const given = painting.getAttribute("width") / painting.getAttribute("height");
   if (given) frame.style.setProperty("--ratio", given);

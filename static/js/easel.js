@@ -88,6 +88,8 @@ export class Easel {
     const some = this.photos.length > 0;
     this.sheet.toggleAttribute("data-chosen", some);
     this.list.hidden = this.addAnother.hidden = !some;
+    // What is read out is what stands there.
+    this.sheet.querySelector("#image").setAttribute("aria-labelledby", some ? this.addAnother.id : "sheet-title");
     this.onChange();
   }
 }

@@ -5,6 +5,7 @@ import { OrderForm } from "./order.js";
 import { Refusal, sendOrder } from "./api.js";
 import { Tray } from "./tray.js";
 import { listenForPhotos } from "./intake.js";
+import { cameFromShareSheet, forgetShared, sharedPhotos } from "./shared.js";
 import { localClocks, megabytes, percent, say } from "./words.js";
 import "./compare.js";
 
@@ -38,9 +39,14 @@ const easel = new Easel({
   onChange() {
     const count = easel.photos.length;
     button.querySelector("[data-label]").textContent = count > 1 ? say("paintMany", { count }) : say("paintOne");
+    photoAhead()?.remove();
+    if (!count) forgetShared();
   },
   onProblem: (sentence) => showProblem("", sentence),
 });
+
+/** A photo that came ahead of the page, where no service worker takes what is shared; any other takes its place. */
+const photoAhead = () => byId("photo-ahead");
 
 const tray = new Tray({ section: byId("tray"), list: byId("tray-list"), template: byId("tray-item") });
 
@@ -62,7 +68,9 @@ async function order(photo, fields, report) {
 const openTask = (task) => location.assign(`/tasks/${encodeURIComponent(task.taskId)}`);
 
 async function sendOne(photo, fields) {
-  openTask(await order(photo, fields, showSending));
+  const task = await order(photo, fields, showSending);
+  await forgetShared();
+  openTask(task);
 }
 
 let keysOfWords = {}; // As with photos: the same words sent again after a broken connection are the same order.
@@ -129,6 +137,7 @@ async function send() {
 }
 
 form.addEventListener("submit", async (event) => {
+  if (photoAhead() && !orderForm.isFromWords) return; // It is here already: the plain form names it.
   event.preventDefault();
   if (busy || button.disabled || isIncomplete()) return;
   alertBox.hidden = true;
@@ -166,3 +175,6 @@ listenForPhotos({
     easel.add(files);
   },
 });
+const shared = await sharedPhotos();
+if (shared.length) easel.add(shared);
+else if (cameFromShareSheet()) showProblem("", say("notShared"));

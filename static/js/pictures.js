@@ -36,6 +36,8 @@ async function append(link) {
     reader.observe(prints[0]);
   }
   announce(say("morePictures", { count: prints.length }));
+  // Who stands on the link that goes away goes on with the first picture that came.
+  if (document.activeElement === link) prints[0]?.querySelector("a").focus({ preventScroll: true });
   const older = page.getElementById("older");
   if (older) {
     document.getElementById("older").replaceWith(document.adoptNode(older));

@@ -45,9 +45,53 @@ async function copy(button) {
   }, 2000);
 }
 
+const canSendPictures = () => {
+  const nothing = new File([""], "picture.jpg", { type: "image/jpeg" });
+  return Boolean(navigator.share && navigator.canShare?.({ files: [nothing] }));
+};
+
+const pictures = new Map(); // What was fetched for the share sheet, by its address.
+
+async function pictureBehind(address, name) {
+  if (!pictures.has(address)) {
+    const answer = await fetch(address);
+    if (!answer.ok) throw new TypeError(answer.statusText);
+    const bytes = await answer.blob();
+    const kind = bytes.type.split("/")[1].replace("jpeg", "jpg");
+    pictures.set(address, new File([bytes], `${name}.${kind}`, { type: bytes.type }));
+  }
+  return pictures.get(address);
+}
+
+/** Hands the picture itself to the share sheet. */
+async function sendPicture({ sendPicture: address, name }) {
+  const words = document.getElementById("send-words");
+  words.textContent = "";
+  try {
+    await navigator.share({ files: [await pictureBehind(address, name)] });
+  } catch (problem) {
+    if (problem.name === "AbortError") return; // The visitor thought better of it.
+    // Some phones forget the press while the picture comes; it is kept, so that the next press finds it.
+    words.textContent = say(problem.name === "NotAllowedError" ? "pressAgain" : "actionFailed");
+  }
+}
+
+/** The picture's own button: where only addresses can be sent it sends the link, if one was made. */
+function offerPicture(button) {
+  const { sendPicture: address, name, link } = button.dataset;
+  if (canSendPictures()) {
+    button.addEventListener("pointerdown", () => pictureBehind(address, name).catch(() => {}), { once: true });
+  } else {
+    delete button.dataset.sendPicture;
+    button.dataset.send = link;
+  }
+  button.hidden = !navigator.share || !(button.dataset.sendPicture || link);
+}
+
 /** Shows the buttons that this browser can carry out: the clipboard and the share sheet exist only on safe origins. */
-function offerWhatWorks(root) {
+export function offerWhatWorks(root) {
   for (const button of root.querySelectorAll("[data-send]")) button.hidden = !navigator.share;
+  for (const button of root.querySelectorAll("[data-send-picture]")) offerPicture(button);
   for (const button of root.querySelectorAll("[data-copy]")) button.hidden = !navigator.clipboard;
 }
 
@@ -65,6 +109,7 @@ document.addEventListener("submit", async (event) => {
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (button?.dataset.copy) copy(button);
+  if (button?.dataset.sendPicture) sendPicture(button.dataset);
   if (button?.dataset.send) navigator.share({ title: document.title, url: button.dataset.send }).catch(() => {});
 });
 

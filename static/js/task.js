@@ -2,10 +2,13 @@
 // cancel, retry, another look and delete.
 
 import { Poller, isFinished } from "./poll.js";
-import { announce, localClocks, percent, say, stageWords, waitRange } from "./words.js";
+import { announce, clockTime, localClocks, percent, say, stageWords, waitRange } from "./words.js";
 import { Refusal, call } from "./api.js";
 import { enlivenComparisons } from "./compare.js";
-import { showProgressInTab } from "./favicon.js";
+import { keepPromise } from "./promise.js";
+import { offerToTell, tell } from "./notify.js";
+import { offerWhatWorks } from "./share.js";
+import { resetTab, showProgressInTab } from "./favicon.js";
 import { startWaitingMessages } from "./waiting.js";
 
 const siteName = document.title.split(" · ").at(-1);
@@ -13,11 +16,12 @@ const article = () => document.getElementById("task");
 const part = (name) => article().querySelector(`[data-${name}]`);
 const taskId = article().dataset.taskId;
 
-const PROMISE_KEPT_WITHIN = 3000; // Milliseconds after the promised moment.
+const ASK_AGAIN_AFTER = 3000; // Milliseconds; for the page of the new state, when the line breaks at the last moment.
+const PICTURE_WAITED_FOR = 4000; // Milliseconds; then the new state is shown even if its picture is still on its way.
 
-let poller = null;
-let promise = 0; // The timer for the moment at which an unfinished task comes back.
-let stopMessages = () => {};
+let endings = []; // What has to stop when the waiting is over.
+let changing = null; // The promise of the new state while it is fetched.
+let current = null; // The task as it was last heard of.
 let shownProgress = 0; // The page never shows less than it has shown.
 let shownStage = "";
 
@@ -29,9 +33,13 @@ function setWords(name, words) {
 }
 
 function showNotice(words, resumable = false) {
-  part("notice").hidden = !words;
-  part("notice-words").textContent = words;
+  const told = part("notice-words");
+  if (!told) return;
   article().querySelector('[data-action="resume"]').hidden = !resumable;
+  part("notice").hidden = !words;
+  if (told.textContent === words) return;
+  told.textContent = words;
+  announce(words);
 }
 
 /** What has to be said about a task that is not on its first attempt any more. */
@@ -42,6 +50,7 @@ function attemptWords({ attempt, status }) {
 
 /** Writes the news of a waiting task into the page. */
 function showWaiting(task) {
+  current = task;
   shownProgress = Math.max(shownProgress, task.progress ?? 0);
   const stage = task.stage ?? "queued";
   const words = stageWords(stage);
@@ -61,32 +70,75 @@ function showWaiting(task) {
   shownStage = stage;
 }
 
-/** Puts the server's own page for the new state in place of this one. */
-async function showNewState() {
-  let page;
-  try {
-    const answer = await fetch(location.href, { cache: "no-store", headers: { Accept: "text/html" } });
-    page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  } catch {
-    setTimeout(showNewState, 3000); // Offline at the last moment: the picture is there when the line is.
-    return;
+/** After four minutes in which nothing moved: what is seen, that it is no fault, and that the promise stands. */
+function showRest() {
+  const seen = say("resting", { stage: stageWords(shownStage), percent: percent(shownProgress / 100) });
+  const promised = current.refundAt && part("promise") && say("restingPromise", { time: clockTime(current.refundAt) });
+  showNotice([seen, promised, say("restingEnd")].filter(Boolean).join("\n"), true);
+}
+
+function stopWaiting() {
+  for (const end of endings) end();
+  endings = [];
+}
+
+/** The server's own page for the new state; asked for again until it comes, at once when the line is back. */
+async function freshPage() {
+  for (;;) {
+    try {
+      const answer = await fetch(location.href, { cache: "no-store", headers: { Accept: "text/html" } });
+      if (answer.status < 500) return new DOMParser().parseFromString(await answer.text(), "text/html");
+    } catch {
+      showNotice(say("offline"));
+    }
+    await new Promise((goOn) => {
+      const timer = setTimeout(goOn, ASK_AGAIN_AFTER * (1 + Math.random()));
+      addEventListener("online", () => (clearTimeout(timer), goOn()), { once: true });
+    });
   }
+}
+
+/** Waits a little for the picture, so that it dries in instead of coming in stripes. */
+async function loaded(fresh) {
+  const shown = fresh.querySelector(".compare__half--after img, .print img");
+  if (!shown || document.visibilityState === "hidden") return;
+  const picture = new Image();
+  picture.src = shown.getAttribute("src");
+  let timer = 0;
+  const patience = new Promise((goOn) => {
+    timer = setTimeout(goOn, PICTURE_WAITED_FOR);
+  });
+  await Promise.race([picture.decode().catch(() => {}), patience]);
+  clearTimeout(timer);
+}
+
+/** Puts the server's own page for the new state in place of this one; asked for twice at once, it is done once. */
+function showNewState() {
+  return (changing ??= change().finally(() => {
+    changing = null;
+  }));
+}
+
+async function change() {
+  stopWaiting();
+  const page = await freshPage();
   const fresh = page.getElementById("task");
   if (!fresh) {
     location.reload();
     return;
   }
-  stopMessages();
-  clearTimeout(promise);
+  const headline = fresh.querySelector("#headline").textContent.trim();
+  const returned = fresh.querySelector(".returned")?.textContent.trim();
+  document.title = page.title;
+  resetTab(page.querySelector('link[rel="icon"]').href);
+  tell(headline, { body: returned ?? siteName, path: location.pathname, icon: `/api/image/${taskId}/thumbnail` });
+  document.getElementById("wash")?.style.setProperty("--wash", 1);
+  await loaded(fresh);
   const hadFocus = article().contains(document.activeElement);
   fresh.classList.add("has-changed");
   article().replaceWith(document.adoptNode(fresh));
-  document.title = page.title;
-  document.querySelector('link[rel="icon"]').href = page.querySelector('link[rel="icon"]').href;
-  const headline = document.getElementById("headline");
-  const returned = article().querySelector(".returned");
-  announce([headline, returned].filter(Boolean).map((element) => element.textContent.trim()).join(". "));
-  if (hadFocus) headline.focus({ preventScroll: true });
+  announce([headline, returned].filter(Boolean).join(". "));
+  if (hadFocus) document.getElementById("headline").focus({ preventScroll: true });
   begin();
 }
 
@@ -94,40 +146,27 @@ function follow(task) {
   shownProgress = 0;
   shownStage = "";
   showWaiting(task);
-  stopMessages = startWaitingMessages(part("waiting-message"));
-  poller = new Poller(taskId, {
+  const poller = new Poller(taskId, {
     onTask(news) {
-      showNotice("");
       if (isFinished(news)) showNewState();
       else showWaiting(news);
     },
     onGone: () => location.reload(),
-    onOffline: () => showNotice(say("offline")),
-    onOnline: () => showNotice(""),
-    onPause() {
-      showNotice(say("paused"), true);
-      announce(say("paused"));
-    },
+    onAway: (isOffline) => showNotice(say(isOffline ? "offline" : "away")),
+    onBack: () => showNotice(""),
+    onRest: showRest,
   });
+  actions.resume = () => poller.start();
+  endings = [() => poller.stop(), startWaitingMessages(part("waiting-message"))];
+  // However long nothing has changed: at the promised moment the page asks again, and shows what came back.
+  if (task.refundAt) endings.push(keepPromise(part("promise-left"), new Date(task.refundAt), () => poller.start()));
   poller.start(task.nextPollMs);
-  keepThePromise(task);
-}
-
-/** However long nothing has changed: at the promised moment the page asks again, and shows what came back. */
-function keepThePromise({ refundAt }) {
-  if (!refundAt) return;
-  const asked = () => {
-    showNotice("");
-    poller.start();
-  };
-  promise = setTimeout(asked, Math.max(0, new Date(refundAt) - Date.now()) + PROMISE_KEPT_WITHIN);
 }
 
 /** What the buttons do. */
 const actions = {
   async cancel() {
     await call("POST", `/api/tasks/${encodeURIComponent(taskId)}/cancel`);
-    poller?.stop();
     await showNewState();
   },
   async retry(body = {}) {
@@ -142,10 +181,6 @@ const actions = {
     await call("DELETE", `/api/tasks/${encodeURIComponent(taskId)}`);
     location.assign("/");
   },
-  resume() {
-    showNotice("");
-    poller.start();
-  },
 };
 
 async function act(name, button, body) {
@@ -159,6 +194,7 @@ async function act(name, button, body) {
     const alertBox = part("alert");
     alertBox.textContent = problem.message;
     alertBox.hidden = false;
+    alertBox.scrollIntoView({ block: "nearest" }); // The box of looks may be far below it on a phone.
   } finally {
     if (name !== "retry" || !part("alert")?.hidden) button.disabled = false;
   }
@@ -167,6 +203,8 @@ async function act(name, button, body) {
 function begin() {
   localClocks(article());
   enlivenComparisons(article());
+  offerWhatWorks(article());
+  offerToTell(article());
   const task = JSON.parse(article().querySelector("script[data-task]").textContent);
   if (!isFinished(task)) follow(task);
 }

@@ -33,12 +33,21 @@ export function waitRange(low, high) {
   return format.formatRange ? format.formatRange(from, to) : `${from}–${format.format(to)}`;
 }
 
+/** Seconds as a clock that runs down: 4:05, or 1:04:05 from an hour on. */
+export function duration(seconds) {
+  const whole = Math.ceil(seconds);
+  const parts = [Math.floor(whole / 60) % 60, whole % 60];
+  if (whole >= 3600) parts.unshift(Math.floor(whole / 3600));
+  return parts.map((part, index) => (index ? String(part).padStart(2, "0") : String(part))).join(":");
+}
+
+/** A moment of the server's in the visitor's own clock. */
+export const clockTime = (moment) => new Intl.DateTimeFormat(language, { timeStyle: "short" }).format(new Date(moment));
+
 /** Rewrites the server's UTC moments below this element in the visitor's own clock. */
 export function localClocks(root = document) {
-  const format = new Intl.DateTimeFormat(language, { timeStyle: "short" });
   for (const time of root.querySelectorAll("time[data-clock]")) {
-    const moment = new Date(time.dateTime);
-    if (!Number.isNaN(moment.getTime())) time.textContent = format.format(moment);
+    if (!Number.isNaN(Date.parse(time.dateTime))) time.textContent = clockTime(time.dateTime);
   }
 }
 

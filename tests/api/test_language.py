@@ -211,6 +211,18 @@ def test_waiting_messages_are_in_the_language_of_the_page(client: FlaskClient) -
     assert strings["stages"]["done"] == "画好了"
 
 
+def test_who_came_first_decides_nobodys_language(visitor: Visitor) -> None:
+    """The stages are told in each visitor's own language, on the page and to its scripts, whoever was there before."""
+    task_id = visitor.ordered()
+    queued = {"zh": "在等一支空闲的画笔", "en": "Waiting for a free brush"}
+    for language in ("zh", "en", "zh"):
+        words, headers = queued[language], {"Accept-Language": language}
+        page = visitor.get(f"/tasks/{task_id}", headers=headers).text
+        strings = json.loads(page.partition('id="client-strings">')[2].partition("</script>")[0])
+        assert strings["stages"]["queued"] == words
+        assert f">{words}</h1>" in page
+
+
 def test_a_mail_is_written_in_the_language_of_the_page(app: Flask) -> None:
     """Who signs up on a Chinese page gets a Chinese mail, subject and text, and a Chinese account."""
     visitor = Visitor(app)

@@ -1,10 +1,18 @@
 """Who may send what: origins, tokens, headers, and the shapes of refusals."""
 
+import gzip
 from collections.abc import Callable
+from pathlib import Path
 
+import brotli
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 
+from ghibli_flask.factory import STATIC, tree_hash
+from ghibli_flask.security import orders_limit
+from ghibli_flask.static_files import COPIES, compress
+from tests.support.redis_server import RedisServer
 from tests.support.visitor import Visitor, photo
 
 
@@ -50,6 +58,28 @@ def test_a_front_end_on_another_origin_is_told_that_it_may(app_factory: Callable
     assert "X-CSRFToken" in friend.headers["Access-Control-Allow-Headers"]
     stranger = client.options("/api/generate-image", headers=ask | {"Origin": "https://evil.example"})
     assert "Access-Control-Allow-Origin" not in stranger.headers
+
+
+def test_answers_differ_by_origin_for_caches_too(app_factory: Callable[..., Flask], client: FlaskClient) -> None:
+    """With a front end configured every answer says that it depends on the origin, whoever asks; else none does."""
+    friendly = app_factory(cors_origins=("https://www.friend.example",)).test_client()
+    for headers in ({}, {"Origin": "https://www.friend.example"}, {"Origin": "https://evil.example"}):
+        assert "Origin" in friendly.get("/api/styles", headers=headers).vary
+    assert "Origin" not in client.get("/api/styles", headers={"Origin": "https://evil.example"}).vary
+
+
+def test_redis_may_go_while_a_request_is_counted(app: Flask, redis_server: RedisServer) -> None:
+    """A request that a limit let pass is answered, without the limit's fields, when Redis dies before its answer."""
+
+    @app.post("/api/lingers")
+    @orders_limit
+    def lingers() -> str:
+        redis_server.kill()
+        return "done"
+
+    answer = app.test_client().post("/api/lingers")
+    assert (answer.status_code, answer.text) == (200, "done")
+    assert "RateLimit" not in answer.headers
 
 
 def test_a_forged_guest_cookie_owns_nothing(app: Flask, visitor: Visitor) -> None:
@@ -108,3 +138,27 @@ def test_static_files_are_immutable(app: Flask) -> None:
     with app.test_client().get(address) as answer:
         assert answer.status_code == 200
         assert "immutable" in answer.headers["Cache-Control"]
+
+
+def test_static_files_are_compressed(app_factory: Callable[..., Flask], tmp_path: Path) -> None:
+    """Style sheets and scripts go out in the smallest coding that a browser takes, and come out as they are."""
+    compress(STATIC, tmp_path / "instance" / COPIES)
+    client = app_factory().test_client()
+    for name in ("css/site.css", "js/home.js"):
+        plain = (STATIC / name).read_bytes()
+        address = f"/static/{tree_hash(STATIC)}/{name}"
+        sizes = []
+        for accepted, coding, undo in (
+            ("gzip, deflate, br, zstd", "br", brotli.decompress),
+            ("gzip, deflate", "gzip", gzip.decompress),
+            ("identity", None, bytes),
+        ):
+            with client.get(address, headers={"Accept-Encoding": accepted}) as answer:
+                assert answer.headers.get("Content-Encoding") == coding
+                assert "immutable" in answer.headers["Cache-Control"]
+                assert answer.headers["Vary"] == "Accept-Encoding"
+                assert undo(answer.data) == plain
+                sizes.append(len(answer.data))
+        assert sizes[0] < sizes[1] < sizes[2] / 2
+    with client.get(f"/static/{tree_hash(STATIC)}/img/grain.png", headers={"Accept-Encoding": "br"}) as answer:
+        assert "Content-Encoding" not in answer.headers

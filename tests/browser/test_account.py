@@ -1,8 +1,10 @@
 """An account as a person has it in a browser: by mail, by password, without scripts, on a phone and on a desktop."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
+from zipfile import ZipFile
 
 import pytest
 from flask import Flask
@@ -151,6 +153,57 @@ def test_an_account_is_deleted_from_its_page(page: Page, page_problems: list[str
     fill_sign_in(page, email, PASSWORD)
     expect(page.get_by_role("alert")).to_contain_text("do not belong together")
     page_problems[:] = [problem for problem in page_problems if "401" not in problem]
+
+
+def test_an_account_is_changed_from_its_page(
+    page: Page, context_factory: Callable[..., BrowserContext], email: str
+) -> None:
+    """Name, language and password are changed on the account's page, and another browser is signed out from there."""
+    sign_up(page, email)
+    elsewhere = context_factory().new_page()
+    elsewhere.goto("/auth/signin")
+    fill_sign_in(elsewhere, email, PASSWORD)
+    expect_signed_in(elsewhere)
+
+    page.goto("/account")
+    page.get_by_label("Name").fill("Ada B.")
+    press(page, "Save")
+    expect(page.get_by_role("banner").get_by_role("link", name="Account: Ada B.")).to_be_visible()
+    page.get_by_role("button", name=re.compile("Sign out Chrome")).click()
+    elsewhere.reload()
+    expect(elsewhere.get_by_role("banner").get_by_role("link", name="Sign in")).to_be_visible()
+
+    page.locator("summary", has_text="Change the password").click()
+    page.get_by_label("The present one").fill(PASSWORD)
+    page.get_by_label("The new one").fill(NEW_PASSWORD)
+    press(page, "Set the password")
+    expect(page.locator(".flash")).to_be_visible()
+    elsewhere.goto("/auth/signin")
+    fill_sign_in(elsewhere, email, NEW_PASSWORD)
+    expect(elsewhere.get_by_role("banner").get_by_role("link", name="Account: Ada B.")).to_be_visible()
+
+    page.goto("/account")
+    page.locator("#locale").select_option("zh")
+    press(page, "Save")
+    expect(page.locator("html")).to_have_attribute("lang", "zh")
+
+
+def test_everything_can_be_taken_along(page: Page, email: str, tmp_path: Path) -> None:
+    """What an account holds is packed behind the page and downloaded as one zip with its facts in it."""
+    sign_up(page, email)
+    page.goto("/account")
+    press(page, "Pack my data")
+    download_link = page.locator("#data").get_by_role("link", name=re.compile("^Download"))
+    for _look in range(MAIL_WITHIN_MS // LOOK_EVERY_MS):
+        page.goto("/account")
+        if download_link.is_visible():
+            break
+        page.wait_for_timeout(LOOK_EVERY_MS)
+    with page.expect_download() as download:
+        download_link.click()
+    download.value.save_as(tmp_path / "mine.zip")
+    with ZipFile(tmp_path / "mine.zip") as archive:
+        assert any(email.encode() in archive.read(name) for name in archive.namelist() if name.endswith(".json"))
 
 
 def test_password_managers_know_the_fields(page: Page) -> None:

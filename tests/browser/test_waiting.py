@@ -24,6 +24,7 @@ def test_waiting_tells_place_promise_and_a_changing_note(page: Page, held_painte
     expect(page.locator(".facts")).to_contain_text("You are next" if second == 1 else f"Number {second} in the queue")
     expect(page.locator(".promise time")).to_have_text(re.compile(r"^\d{1,2}:\d\d"))
     assert "UTC" not in page.locator(".promise").inner_text()
+    expect(page.locator(".promise")).to_contain_text(re.compile(r"by itself\.\s+\d\d:\d\d left"))
     note = page.locator("[data-waiting-message]")
     first = note.inner_text()
     assert first
@@ -54,7 +55,9 @@ def test_four_quiet_minutes_end_the_asking_until_told_otherwise(page: Page, held
         page.wait_for_timeout(500)
         if keep_watching.is_visible():
             break
-    expect(page.locator("[data-notice]")).to_contain_text("four minutes")
+    promised = page.locator(".promise time").inner_text()
+    for words in ("Nothing has moved for four minutes", f"not done by {promised}, and it comes back to you by itself"):
+        expect(page.locator("[data-notice]")).to_contain_text(words)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "poll-task" in request.url else None)
     page.clock.fast_forward("01:00")
@@ -76,7 +79,7 @@ def test_a_lost_connection_is_told_and_mends_itself(page: Page, held_painter: Le
     """Offline the page says so and keeps what it shows; back online it asks at once and finishes."""
     order(page, LANDSCAPE)
     page.context.set_offline(True)
-    expect(page.locator("[data-notice]")).to_contain_text("No connection", timeout=15_000)
+    expect(page.locator("[data-notice]")).to_contain_text("The connection is away", timeout=15_000)
     held_painter()
     page.context.set_offline(False)
     wait_until_painted(page)

@@ -10,11 +10,12 @@ import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from ghibli_flask.clock import FixedClock
 from ghibli_flask.errors import Unavailable
-from tests.chaos.audit import complaints, unfinished
+from tests.chaos.audit import complaints, files_in, unfinished
 from tests.chaos.crowd import Asker, Told, Visitor
 from tests.chaos.plan import Event, plan
 from tests.chaos.town import Town
@@ -116,7 +117,7 @@ def _run(town: Town, seed: int, orders: int, seconds: float, pause_s: float, stu
     if not town.can_fill_disk:
         report.lines.append("The disk was not filled: mounting a small tmpfs is not allowed here.")
     _stop_writers(town)
-    report.complaints = [*report.told.broken, *complaints(app, report.told, town.store)]
+    report.complaints = [*report.told.broken, *complaints(app, report.told, partial(files_in, town.store))]
     return report
 
 

@@ -1,6 +1,7 @@
 """A short run of `make chaos`, and that its plan and its last look can be trusted."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from sqlalchemy import update
 from ghibli_flask.database import transaction
 from ghibli_flask.models import ImageTask
 from ghibli_flask.task_states import Outcome
-from tests.chaos.audit import complaints
+from tests.chaos.audit import complaints, files_in
 from tests.chaos.crowd import Told
 from tests.chaos.plan import KILLED, plan
 from tests.chaos.run import run
@@ -89,7 +90,7 @@ def test_the_last_look_sees_what_is_wrong(app: Flask, spoil: Callable[[Flask, st
     visitor = Visitor(app)
     task_id = task(visitor)
     told = Told(accepted={"key": task_id})
-    store = Path(app.instance_path) / "files"
-    assert complaints(app, told, store) == []
+    stored = partial(files_in, Path(app.instance_path) / "files")
+    assert complaints(app, told, stored) == []
     spoil(app, task_id)
-    assert any(complaint in found for found in complaints(app, told, store))
+    assert any(complaint in found for found in complaints(app, told, stored))

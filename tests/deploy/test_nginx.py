@@ -94,7 +94,7 @@ def test_headers_are_not_doubled(visitor: Client) -> None:
 
 
 def test_static_files(machine: Machine, visitor: Client) -> None:
-    """nginx keeps static files for 60 minutes and their absence for one, compressed, and browsers for a year."""
+    """nginx keeps static files for 60 minutes in each coding and their absence for one minute, browsers for a year."""
     page = visitor.get("/").text
     address = re.search(r"/static/[0-9a-f]{12}/css/site\.css", page)
     assert address is not None
@@ -103,13 +103,17 @@ def test_static_files(machine: Machine, visitor: Client) -> None:
     assert (first.status_code, second.status_code) == (200, 200)
     assert first.headers["X-Cache-Status"] in {"MISS", "HIT"}
     assert second.headers["X-Cache-Status"] == "HIT"
-    assert second.headers["Content-Encoding"] == "gzip"
+    assert second.headers["Content-Encoding"] == "br"
+    other = visitor.get(address[0], headers={"Accept-Encoding": "gzip"})
+    plain = visitor.get(address[0], headers={"Accept-Encoding": "identity"})
+    assert (other.headers["Content-Encoding"], plain.headers.get("Content-Encoding")) == ("gzip", None)
+    assert second.content == other.content == plain.content
     assert "immutable" in second.headers["Cache-Control"]
     assert second.headers["X-Content-Type-Options"] == "nosniff"
-    assert kept_seconds(machine, address[0]) == 3600
+    assert [kept_seconds(machine, coding + address[0]) for coding in ("br", "gzip", "")] == [3600, 3600, 3600]
     missing = "/static/000000000000/css/site.css"
     assert [visitor.get(missing).status_code, visitor.get(missing).headers["X-Cache-Status"]] == [404, "HIT"]
-    assert kept_seconds(machine, missing) == 60
+    assert kept_seconds(machine, f"br{missing}") == 60
 
 
 def kept_seconds(machine: Machine, path: str) -> int:
@@ -190,6 +194,21 @@ def test_what_strangers_do_not_get(machine: Machine, visitor: Client) -> None:
     logged = (machine.folder / "log/ghibli-access.log").read_text()
     assert '"GET /gallery HTTP' in logged
     assert "not-for-logs" not in logged
+
+
+def test_requests_have_an_id_of_nginx(machine: Machine, visitor: Client) -> None:
+    """The id in the answer is nginx's, stands in its log and is never the visitor's own; mailed links are cut there."""
+    answers = [
+        visitor.get("/gallery", headers={"X-Request-ID": "chosen-by-a-visitor"}),
+        visitor.get("/auth/reset/the-token-of-a-mailed-link-4711"),
+    ]
+    logged = (machine.folder / "log/ghibli-access.log").read_text()
+    for answer in answers:
+        request_id = answer.headers["X-Request-ID"]
+        assert re.fullmatch(r"[0-9a-f]{32}", request_id)
+        assert len([line for line in logged.splitlines() if line.endswith(request_id)]) == 1
+    assert '"GET /auth/reset/... HTTP' in logged
+    assert "mailed-link" not in logged
 
 
 def test_only_safe_versions_of_tls(machine: Machine) -> None:

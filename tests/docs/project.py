@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 
-TEXTS = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md")))
+TEXTS = (ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md")))
 """Every page that people read."""
 
 CODE = tuple(sorted(path for folder in ("ghibli_flask", "jobs") for path in (ROOT / folder).rglob("*.py")))

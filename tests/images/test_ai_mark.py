@@ -95,7 +95,7 @@ def test_a_thumbnail_carries_its_pictures_mark() -> None:
     """The thumbnail of a result is marked like the result; that of a photograph is not."""
     source = normalise(encoded(corners(1500, 1000), "PNG"))
     plain = thumbnail(source.data)
-    assert (plain.width, plain.height, plain.content_type) == (480, 320, "image/webp")
+    assert (plain.width, plain.height, plain.content_type) == (640, 427, "image/webp")
     assert read_mark(plain.data) is None
 
     chosen = fit(source.width, source.height)

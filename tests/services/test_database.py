@@ -96,10 +96,13 @@ def test_a_unit_that_fails_leaves_nothing(app: Flask) -> None:
 
 
 def test_the_connection_is_set_up_as_promised(app: Flask, each_database: str) -> None:
-    """SQLite runs in WAL; MariaDB at READ COMMITTED in UTC."""
+    """SQLite runs in WAL; MariaDB at READ COMMITTED in UTC, and takes back the locks of whoever falls silent."""
     with app.app_context(), reading() as session:
         if each_database == "sqlite":
             assert session.execute(text("PRAGMA journal_mode")).scalar() == "wal"
         else:
-            isolation, zone = session.execute(text("SELECT @@tx_isolation, @@time_zone")).one()
+            isolation, zone, idle = session.execute(
+                text("SELECT @@tx_isolation, @@time_zone, @@idle_transaction_timeout")
+            ).one()
             assert (isolation, zone) == ("READ-COMMITTED", "+00:00")
+            assert idle == 20, "What a machine that was cut off had locked is free again after so many seconds."

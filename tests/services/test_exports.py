@@ -19,7 +19,17 @@ from ghibli_flask.clock import FixedClock
 from ghibli_flask.database import db, reading, transaction
 from ghibli_flask.engine_catalogue import Mode
 from ghibli_flask.errors import Blocked, NotFound, NotSignedIn, Unavailable
-from ghibli_flask.models import CreditEntry, Departure, DiscardedFile, Export, ImageTask, User, UserProfile, UserSession
+from ghibli_flask.models import (
+    CreditEntry,
+    Departure,
+    DiscardedFile,
+    Export,
+    ImageTask,
+    Rating,
+    User,
+    UserProfile,
+    UserSession,
+)
 from ghibli_flask.services import (
     accounts,
     administration,
@@ -29,6 +39,7 @@ from ghibli_flask.services import (
     exports,
     files,
     progress,
+    ratings,
     repair,
     sessions,
     tasks,
@@ -104,6 +115,7 @@ def test_the_zip_holds_every_picture_and_every_fact(app: Flask, user_id: str) ->
     sessions.begin(user_id, "Firefox", allowances.guest_of(None, "192.0.2.7"))
     done = order(user_id, prompt="more light", style="golden")
     paint(app, done.public_id)
+    ratings.rate(done.public_id, member(user_id), "up", "the light")
     waits = order(user_id)
     exports.start(user_id)
     work(app)
@@ -121,6 +133,9 @@ def test_the_zip_holds_every_picture_and_every_fact(app: Flask, user_id: str) ->
     assert facts["account"]["monthly_credits"] == 98
     assert facts["tasks"][0]["prompt"] == "more light"
     assert facts["tasks"][0]["files"] == names[:2]
+    assert [(one["task_id"], one["verdict"], one["word"]) for one in facts["ratings"]] == [
+        (done.public_id, "up", "the light")
+    ]
     assert [(entry["kind"], entry["amount"]) for entry in facts["credit_entries"]] == [
         ("opening", 100),
         ("charge", -1),
@@ -361,6 +376,7 @@ def test_nothing_leads_to_a_deleted_account(app: Flask, user_id: str) -> None:
     sessions.begin(user_id, "Firefox", allowances.guest_of(None, "192.0.2.7"))
     done, live = order(user_id, prompt="my cat Zuzu"), order(user_id)
     paint(app, done.public_id)
+    ratings.rate(done.public_id, member(user_id), "down", "the ears of Zuzu")
     administration.adjust_balance("an-operator", user_id, 2, "because Ada asked")
     exports.start(user_id)
     work(app)
@@ -381,7 +397,8 @@ def test_nothing_leads_to_a_deleted_account(app: Flask, user_id: str) -> None:
         with pytest.raises(FileMissing):
             stores().read(picture)
     assert zips(app) == []
-    assert rows(DiscardedFile) == rows(Export) == rows(UserSession) == rows(User) == rows(UserProfile) == 0
+    for table in (DiscardedFile, Export, Rating, UserSession, User, UserProfile):
+        assert rows(table) == 0, table
     for task in (done, live):
         with pytest.raises(NotFound):
             progress.look_up(task.public_id)

@@ -139,12 +139,13 @@ from ghibli_flask.settings import Settings
 secret = "correct-horse-battery-staple-4711"
 app = create_app(Settings(_env_file=None, instance_dir=Path(sys.argv[1]), sentry_dsn=sys.argv[2], admin_api_key=secret))
 
-@app.get("/breaks/<token>")
-def breaks(token):
+@app.get("/breaks/<token>/<task_id>")
+def breaks(token, task_id):
     local = secret
     raise ValueError("no use for " + secret)
 
-app.test_client().get("/breaks/mailed-link-token?q=wanted-words", headers={"Cookie": "session=cookie-of-a-visitor"})
+cookie = {"Cookie": "session=cookie-of-a-visitor"}
+app.test_client().get("/breaks/mailed-link-token/task-4711?q=wanted-words", headers=cookie)
 with app.app_context():
     alerts.raise_alert("full_disk", "0.5 GB free, " + secret)
     alerts.mended("full_disk")
@@ -171,6 +172,8 @@ def test_sentry_is_told_without_secrets(tmp_path: Path) -> None:
     exceptions = [event for event in told if "exception" in event]
     assert len(exceptions) == 1
     assert exceptions[0]["transaction"] == "breaks"
+    assert re.fullmatch(r"[0-9a-f]{16}", exceptions[0]["tags"]["request_id"])
+    assert exceptions[0]["tags"]["task_id"] == "task-4711"
     assert exceptions[0]["exception"]["values"][-1]["value"] == "no use for [masked]"
     messages = [event for event in told if event.get("fingerprint") == ["alert", "full_disk"]]
     assert [(event["level"], str(event["message"])[:17]) for event in messages] == [

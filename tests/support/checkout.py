@@ -18,7 +18,7 @@ def copy_checkout(target: Path) -> Path:
     """Copy the project's own files to `target`; environments and the Space are shared by links. Gives `target`."""
 
     def left_out(folder: str, names: list[str]) -> set[str]:
-        caches = {name for name in names if name.endswith("_cache") or name in {"__pycache__", ".venv"}}
+        caches = {name for name in names if name.endswith("_cache") or name in {"__pycache__", ".venv", "node_modules"}}
         return caches | (LEFT_OUT & set(names) if Path(folder) == ROOT else set())
 
     shutil.copytree(ROOT, target, ignore=left_out, symlinks=True)

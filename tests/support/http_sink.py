@@ -1,6 +1,7 @@
 """An HTTP server on loopback that takes whatever is posted: a webhook's receiver, or Sentry's."""
 
 import gzip
+import importlib
 import json
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ class Sink:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
+                elif self.headers.get("Content-Encoding") == "br":  # Sentry's choice wherever brotli is installed.
+                    body = importlib.import_module("brotli").decompress(body)
                 sink.bodies.append(body.decode())
                 self.send_response(sink.status)
                 self.send_header("Content-Length", "0")

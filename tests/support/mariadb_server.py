@@ -17,14 +17,14 @@ USER = "ghibli"
 PASSWORD = "for-tests-only"
 
 
-def _init_sql() -> str:
+def _init_sql(clients: str) -> str:
     # The application's user gets its own databases and nothing more, as on a server.
     # The collation is named because the server's default for utf8mb4 differs between versions.
-    statements = [f"CREATE USER IF NOT EXISTS '{USER}'@'{LOOPBACK}' IDENTIFIED BY '{PASSWORD}';"]
+    statements = [f"CREATE USER IF NOT EXISTS '{USER}'@'{clients}' IDENTIFIED BY '{PASSWORD}';"]
     for name in DATABASES.values():
         statements += [
             f"CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;",
-            f"GRANT ALL PRIVILEGES ON {name}.* TO '{USER}'@'{LOOPBACK}';",
+            f"GRANT ALL PRIVILEGES ON {name}.* TO '{USER}'@'{clients}';",
         ]
     return "\n".join(statements)
 
@@ -35,18 +35,18 @@ class MariaDBServer(Server):
     name = "mariadb"
     start_seconds = 60.0
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = LOOPBACK) -> None:
         super().__init__(folder)
-        self.port = free_port()
+        self.host, self.port = host, free_port()
         self.data = folder / "data"
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
         self.init_file = folder / "init.sql"
-        self.init_file.write_text(_init_sql())
+        self.init_file.write_text(_init_sql(LOOPBACK if host == LOOPBACK else "%"))
 
     def url_of(self, database: str) -> str:
         """Give the address of the database of the "tests" or of the "site"."""
-        return f"mysql+pymysql://{USER}:{PASSWORD}@{LOOPBACK}:{self.port}/{DATABASES[database]}?charset=utf8mb4"
+        return f"mysql+pymysql://{USER}:{PASSWORD}@{self.host}:{self.port}/{DATABASES[database]}?charset=utf8mb4"
 
     def env(self) -> Mapping[str, str]:
         # A server that starts deletes the temporary tables that it finds, those of others included.
@@ -76,7 +76,7 @@ class MariaDBServer(Server):
         return [
             find_program("mariadbd", package=PACKAGE), "--no-defaults", *self._run_as(),
             f"--datadir={self.data}", f"--pid-file={self.folder / 'mariadb.pid'}",
-            f"--port={self.port}", f"--bind-address={LOOPBACK}", f"--socket={self.folder / 'mariadb.sock'}",
+            f"--port={self.port}", f"--bind-address={self.host}", f"--socket={self.folder / 'mariadb.sock'}",
             f"--init-file={self.init_file}", "--skip-name-resolve",
             # Tests lose their data anyway: small buffers, and no waiting for the disk at every commit.
             "--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=0", "--skip-log-bin",
@@ -92,7 +92,7 @@ class MariaDBServer(Server):
     def connect(self) -> pymysql.Connection:
         """Open a plain connection as the application's user."""
         return pymysql.connect(
-            host=LOOPBACK,
+            host=self.host,
             port=self.port,
             user=USER,
             password=PASSWORD,

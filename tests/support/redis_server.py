@@ -15,15 +15,15 @@ class RedisServer(Server):
 
     name = "redis"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = LOOPBACK) -> None:
         super().__init__(folder)
-        self.port = free_port()
-        self.url = f"redis://{LOOPBACK}:{self.port}/0"
+        self.host, self.port = host, free_port()
+        self.url = f"redis://{host}:{self.port}/0"
 
     def command(self) -> Sequence[str | Path]:
         program = find_program("redis-server", "valkey-server", package="redis-server")
         return [
-            program, "--port", str(self.port), "--bind", LOOPBACK, "--dir", self.folder,
+            program, "--port", str(self.port), "--bind", self.host, "--protected-mode", "no", "--dir", self.folder,
             "--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction",
         ]  # fmt: skip
 

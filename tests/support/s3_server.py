@@ -19,13 +19,13 @@ class S3Server(Server):
 
     name = "s3"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = LOOPBACK) -> None:
         super().__init__(folder)
-        self.port = free_port()
-        self.url = f"http://{LOOPBACK}:{self.port}"
+        self.host, self.port = host, free_port()
+        self.url = f"http://{host}:{self.port}"
 
     def command(self) -> Sequence[str | Path]:
-        return [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", str(self.port)]
+        return [sys.executable, "-m", "moto.server", "-H", self.host, "-p", str(self.port)]
 
     def answers(self) -> bool:
         try:

@@ -38,7 +38,7 @@ class SiteProcess(Server):
         if self.name != "web":
             return True
         try:
-            return requests.get(f"http://{LOOPBACK}:{self._env['PORT']}/health", timeout=5).ok
+            return requests.get(f"http://{self._env['HOST']}:{self._env['PORT']}/health", timeout=5).ok
         except requests.RequestException:
             return False
 
