@@ -22,7 +22,6 @@ CHATTY = (
     "rq_scheduler.scheduler",
     "alembic.runtime.migration",
     "PIL",
-    "flask-limiter",
 )
 
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
 
 from flask import Blueprint, Response, jsonify, make_response, request
 from spectree import Response as Answers
 
 from ghibli_flask.api.pictures import picture_response
 from ghibli_flask.errors import NotFound
-from ghibli_flask.schemas import OlderProgress, PollQuery, Problem, TaskAnswer, checked, failure_text, spec, task_answer
+from ghibli_flask.schemas import (
+    OlderProgress,
+    PollQuery,
+    Problem,
+    TaskAnswer,
+    failure_text,
+    query_of,
+    spec,
+    task_answer,
+)
 from ghibli_flask.security import holds_process_secret
 from ghibli_flask.services import files, pictures, processors, progress
 from ghibli_flask.task_states import TaskState
@@ -26,13 +34,14 @@ NOT_IN_ETAG = {"elapsed_ms", "next_poll_ms"}
     query=PollQuery,
     resp=Answers("HTTP_304", HTTP_200=TaskAnswer, HTTP_404=Problem),
     tags=("Making pictures",),
+    skip_validation=True,
 )
 def poll_task() -> Response:
     """Ask how an order is doing; `nextPollMs` says when to ask again."""
-    asked: PollQuery = checked().query
+    asked = query_of(PollQuery)
     view = _view(asked.task_id)
     answer = task_answer(view)
-    response = jsonify(answer.model_dump(by_alias=True))
+    response = Response(answer.model_dump_json(by_alias=True), mimetype="application/json")
     response.set_etag(_etag(answer), weak=True)
     response.headers["Cache-Control"] = "private, no-cache" if view.state.is_terminal else "no-store"
     response.make_conditional(request)
@@ -72,5 +81,4 @@ def _older_answer(task_id: str, view: progress.TaskView) -> Response:
 
 
 def _etag(answer: TaskAnswer) -> str:
-    fields = answer.model_dump(exclude=NOT_IN_ETAG)
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:24]
+    return hashlib.sha256(answer.model_dump_json(exclude=NOT_IN_ETAG).encode()).hexdigest()[:24]
