@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, jsonify, make_response, redirect, render_template, request, url_for
 from flask_babel import gettext
-from flask_limiter import RateLimitExceeded
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -19,7 +18,6 @@ from ghibli_flask.errors import (
     NotFound,
     NotSignedIn,
     TooLarge,
-    TooManyRequests,
     _,
 )
 from ghibli_flask.extensions import runtime
@@ -44,7 +42,6 @@ def install_error_handlers(app: Flask) -> None:
     app.register_error_handler(AppError, answer_app_error)
     app.register_error_handler(NotSignedIn, lead_to_sign_in)
     app.register_error_handler(FreshSignInNeeded, lead_to_sign_in)
-    app.register_error_handler(RateLimitExceeded, answer_limit)
     app.register_error_handler(InternalServerError, answer_unexpected)
     app.register_error_handler(HTTPException, answer_http_error)
 
@@ -86,12 +83,6 @@ def _page_of_form() -> str:
         return urlsplit(request.referrer or "").path
     except ValueError:
         return ""
-
-
-def answer_limit(error: RateLimitExceeded) -> Response:
-    """Answer a limit that was met; the RateLimit fields are added with the other headers."""
-    expiry = error.limit.limit.get_expiry() if error.limit else 60
-    return answer_app_error(TooManyRequests(retry_after=expiry))
 
 
 def answer_http_error(error: HTTPException) -> Response:

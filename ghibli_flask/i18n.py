@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from babel import Locale
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from flask_babel import Babel, get_locale, gettext
 
 from ghibli_flask.errors import AppError
@@ -89,6 +89,7 @@ def waiting_messages() -> list[str]:
 
 def _choose_locale() -> str:
     """What the visitor chose, kept in the account or else in a cookie; otherwise what the browser prefers."""
+    g.language_was_asked = True
     who = signed_in_if_known()
     for chosen in (who.locale if who else None, request.cookies.get(runtime().settings.language_cookie)):
         if chosen in LOCALES:
@@ -113,7 +114,7 @@ def _preferred_by_browser() -> str:
 
 def _label(response: Response) -> Response:
     """Tell browsers and caches which language this is, and by what it was chosen."""
-    if response.mimetype in _TRANSLATED_TYPES:
+    if g.get("language_was_asked") and response.mimetype in _TRANSLATED_TYPES:
         response.headers.setdefault("Content-Language", current().replace("_", "-"))
         response.vary.update(("Accept-Language", "Cookie"))
     return response

@@ -31,7 +31,6 @@ CHATTY = (
     "rq_scheduler.scheduler",
     "alembic.runtime.migration",
     "PIL",
-    "flask-limiter",
 )
 
 

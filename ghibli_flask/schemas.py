@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from flask import request, url_for
 from flask_babel import gettext
@@ -495,9 +495,20 @@ def _field_error(item: Any) -> FieldError:
     return refused_field(name, item["type"], item.get("ctx", {}))
 
 
+Query = TypeVar("Query", bound=WireModel)
+
+
 def checked() -> Any:
     """What the declarations made of this request: `json`, `form` and `query`, each its model or None."""
     return request.context  # type: ignore[attr-defined]
+
+
+def query_of(model: type[Query]) -> Query:
+    """What this request asks for, for a route that declares its answers and is not to have each of them read again."""
+    try:
+        return model.model_validate(request.args.to_dict())
+    except ValidationError as error:
+        raise _invalid(error) from error
 
 
 spec = SpecTree(

@@ -12,43 +12,29 @@ from functools import wraps
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, g, request
-from flask_limiter import Limiter
+from flask import Flask, Response, current_app, g, request
 from flask_wtf.csrf import CSRFError, CSRFProtect
-from redis.exceptions import RedisError
+from limits import RateLimitItemPerMinute, parse
 
-from ghibli_flask.errors import ForeignOrigin, NotFound, Unauthorized
+from ghibli_flask.errors import ForeignOrigin, NotFound, TooManyRequests, Unauthorized
 from ghibli_flask.extensions import runtime
+from ghibli_flask.services.throttle import Rule, Standing, throttle
+from ghibli_flask.settings import Settings
 from ghibli_flask.storage import stores
-from ghibli_flask.visitors import has_guest_cookie
+from ghibli_flask.visitors import client_address, has_guest_cookie
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 SHARE_TARGET = "visitor.receive_photo"
 """Where a phone's share sheet sends photographs: the one form that no page of ours has shown."""
+ANSWER_HEADERS = "ghibli_answer_headers"
 
 csrf = CSRFProtect()
-limiter = Limiter(
-    key_func=lambda: request.remote_addr or "unknown",
-    in_memory_fallback_enabled=True,
-    headers_enabled=False,
-    strategy="fixed-window",
-)
-orders_limit = limiter.shared_limit(
-    lambda: f"{runtime().settings.orders_per_minute} per minute",
-    scope="orders",
-    exempt_when=lambda: runtime().settings.orders_per_minute == 0,
-)
+GUESSES_OF_SECRETS = Rule("secrets", parse("20 per minute"))
+PAGE_ERRORS = Rule("page-errors", parse("20 per minute"))
+RATINGS = Rule("ratings", parse("20 per minute"))
 
-secrets_limit = limiter.shared_limit(
-    "20 per minute",
-    scope="secrets",
-    deduct_when=lambda response: response.status_code == Unauthorized.status,  # Only guesses count.
-)
-
-page_errors_limit = limiter.shared_limit("20 per minute", scope="page-errors")
-
-ratings_limit = limiter.shared_limit("20 per minute", scope="ratings")
+View = Callable[..., Any]
 
 
 def install_security(app: Flask) -> None:
@@ -58,12 +44,9 @@ def install_security(app: Flask) -> None:
         WTF_CSRF_CHECK_DEFAULT=False,
         WTF_CSRF_TIME_LIMIT=None,
         WTF_CSRF_SSL_STRICT=False,  # The origin rule below is the stricter one and knows the allowed origins.
-        RATELIMIT_STORAGE_URI=settings.redis_address,
-        RATELIMIT_STORAGE_OPTIONS={"socket_timeout": 0.5, "socket_connect_timeout": 0.5},
-        RATELIMIT_KEY_PREFIX=f"{settings.queue_prefix}:limits",
     )
     csrf.init_app(app)
-    limiter.init_app(app)
+    app.extensions[ANSWER_HEADERS] = _answer_headers(settings)
     app.before_request(guard_request)
     app.after_request(dress_answer)
 
@@ -83,7 +66,61 @@ def guard_request() -> None:
             raise ForeignOrigin from error
 
 
-def api_token_first(view: Callable[..., Any]) -> Callable[..., Any]:
+def orders_limit(view: View) -> View:
+    """At most ORDERS_PER_MINUTE requests of a minute from one address, over all routes that are so limited."""
+
+    @wraps(view)
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        most = runtime().settings.orders_per_minute
+        if most:
+            _obey(throttle().count(Rule("orders", RateLimitItemPerMinute(most)), client_address()))
+        return view(*args, **kwargs)
+
+    return limited
+
+
+def page_errors_limit(view: View) -> View:
+    """At most twenty reports of a minute from one address."""
+    return _limited(view, PAGE_ERRORS)
+
+
+def ratings_limit(view: View) -> View:
+    """At most twenty thumbs of a minute from one address."""
+    return _limited(view, RATINGS)
+
+
+def secrets_limit(view: View) -> View:
+    """At most twenty wrong keys of a minute from one address; right ones are not counted."""
+
+    @wraps(view)
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        _obey(throttle().look(GUESSES_OF_SECRETS, client_address()))
+        try:
+            return view(*args, **kwargs)
+        except Unauthorized:
+            g.limit = throttle().count(GUESSES_OF_SECRETS, client_address())
+            raise
+
+    return limited
+
+
+def _limited(view: View, rule: Rule) -> View:
+    @wraps(view)
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        _obey(throttle().count(rule, client_address()))
+        return view(*args, **kwargs)
+
+    return limited
+
+
+def _obey(standing: Standing) -> None:
+    """Tell the limit in the answer; raises TooManyRequests when it is used up."""
+    g.limit = standing
+    if not standing.allowed:
+        raise TooManyRequests(retry_after=standing.wait_s)
+
+
+def api_token_first(view: View) -> View:
     """Let only holders of API_TOKEN get as far as having their fields checked; there is no such call without one."""
 
     @wraps(view)
@@ -98,7 +135,7 @@ def api_token_first(view: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-def process_secret_first(view: Callable[..., Any]) -> Callable[..., Any]:
+def process_secret_first(view: View) -> View:
     """Let only holders of the process secret get as far as having their fields checked."""
 
     @wraps(view)
@@ -126,16 +163,25 @@ def is_operator() -> bool:
 def dress_answer(response: Response) -> Response:
     """Add the security headers, the limit fields, and CORS for the allowed origins."""
     headers = response.headers
-    headers.setdefault("Content-Security-Policy", content_security_policy())
-    headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("Referrer-Policy", "same-origin")
-    headers.setdefault("Permissions-Policy", "geolocation=(), microphone=(), payment=()")
-    headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
-    if runtime().settings.is_production:
-        headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    present = {name.lower() for name, _value in headers}
+    for name, value in current_app.extensions[ANSWER_HEADERS]:
+        if name.lower() not in present:
+            headers.add(name, value)
     _add_limit_fields(response)
     _add_cors_fields(response)
     return response
+
+
+def _answer_headers(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """What every answer carries that does not say otherwise itself."""
+    always = (
+        ("Content-Security-Policy", content_security_policy()),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Referrer-Policy", "same-origin"),
+        ("Permissions-Policy", "geolocation=(), microphone=(), payment=()"),
+        ("Cross-Origin-Opener-Policy", "same-origin"),
+    )
+    return (*always, ("Strict-Transport-Security", "max-age=31536000")) if settings.is_production else always
 
 
 def content_security_policy() -> str:
@@ -204,19 +250,12 @@ def _has_key() -> bool:
 
 def _add_limit_fields(response: Response) -> None:
     """The RateLimit fields of the IETF draft, for the one limit that this request met."""
-    met = limiter.current_limit
-    if met is None or g.get("limit_told"):
+    met: Standing | None = g.get("limit")
+    if met is None:
         return
-    g.limit_told = True
-    window = met.limit.get_expiry()
-    name = next((scope for scope in ("secrets", "page-errors", "ratings") if scope in met.request_args), "orders")
-    try:
-        reset = max(0, round(met.reset_at - runtime().clock.now().timestamp()))
-        remaining = max(0, met.remaining)
-    except RedisError:
-        return  # It was there when the request came, and has gone since.
-    response.headers["RateLimit-Policy"] = f'"{name}";q={met.limit.amount};w={window}'
-    response.headers["RateLimit"] = f'"{name}";r={remaining};t={reset}'
+    name, limit = met.rule.kind, met.rule.limit
+    response.headers["RateLimit-Policy"] = f'"{name}";q={limit.amount};w={limit.get_expiry()}'
+    response.headers["RateLimit"] = f'"{name}";r={met.left};t={met.wait_s}'
 
 
 def _add_cors_fields(response: Response) -> None:

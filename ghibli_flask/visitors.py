@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import secrets
 
-from flask import Flask, Response, g, request, url_for
+from flask import Flask, Request, Response, g, request, url_for
 from flask import session as flask_session
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 from itsdangerous import BadSignature, URLSafeSerializer
 
@@ -34,6 +35,16 @@ class SessionUser(UserMixin):  # type: ignore[misc]
     def get_id(self) -> str:
         """What Flask-Login keeps in the signed cookie."""
         return self.secret
+
+
+class CookieSessions(SecureCookieSessionInterface):
+    """Flask's own sessions; a request without their cookie, such as most polls, does not pay for reading one."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """The session that the request brings, or an empty one."""
+        if self.get_cookie_name(app) not in request.cookies:
+            return self.session_class()
+        return super().open_session(app, request)
 
 
 def current_guest() -> Guest:
@@ -138,6 +149,7 @@ def greet() -> None:
 
 def install_visitors(app: Flask) -> None:
     """Let answers carry the cookie that `greet` decided on, and let Flask-Login find the signed-in user."""
+    app.session_interface = CookieSessions()
     app.after_request(_hand_out_cookie)
     manager = LoginManager(app, add_context_processor=False)  # Templates get `who`, which asks once.
     manager.session_protection = None  # The session's row is the protection: it can be listed and ended.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ghibli_flask.errors import FieldError, InvalidFields, _
-from ghibli_flask.images.decode import Size, core, decode, open_picture
+from ghibli_flask.images.decode import Size, core, decode, open_picture, quick_size
 from ghibli_flask.images.picture import Picture, encode_jpeg
 
 SMALLEST_SIDE = 16
@@ -22,13 +22,13 @@ def normalise(data: bytes, *, max_pixels: int = 50_000_000, longest_side: int = 
 
     JPEG (also multi-picture), PNG, WebP, HEIC/HEIF, AVIF, GIF and TIFF are read, the first frame of each;
     transparency is flattened on white. Width times height may be at most `max_pixels`; the result's longer side
-    is at most `longest_side` pixels.
+    is at most `longest_side` pixels, and up to a tenth less where a JPEG is so read without resizing.
 
     Raises NotAPicture, TooLarge, InvalidFields (a side under 16 pixels before or after reduction), and Busy when
     no core is free within 5 seconds.
     """
     image = open_picture(data, max_pixels=max_pixels)
-    size = reduced(image.size, longest_side)
+    size = quick_size(image, reduced(image.size, longest_side))
     _check_sides(image.size, size)
     with core(_PATIENCE_S):
         return encode_jpeg(decode(image, size), quality=_QUALITY)

@@ -6,7 +6,6 @@ from typing import Any
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from flask_babel import get_locale, gettext
-from flask_limiter import RateLimitExceeded
 from flask_wtf.csrf import generate_csrf
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -109,10 +108,10 @@ def receive_photo() -> AnyResponse:
     return redirect(url_for("visitor.home", photo=kept.public_id), code=303)
 
 
-@visitor.errorhandler(RateLimitExceeded)
-def slow_down(_error: RateLimitExceeded) -> AnyResponse:
+@visitor.errorhandler(TooManyRequests)
+def slow_down(error: TooManyRequests) -> AnyResponse:
     """Too many orders in a minute: the form again, so that what was typed is not lost."""
-    return _form_again(TooManyRequests(retry_after=60))
+    return _form_again(error)
 
 
 @visitor.get("/tasks/<task_id>")

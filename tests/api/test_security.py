@@ -69,7 +69,7 @@ def test_answers_differ_by_origin_for_caches_too(app_factory: Callable[..., Flas
 
 
 def test_redis_may_go_while_a_request_is_counted(app: Flask, redis_server: RedisServer) -> None:
-    """A request that a limit let pass is answered, without the limit's fields, when Redis dies before its answer."""
+    """A request that a limit let pass is answered although Redis dies before its answer."""
 
     @app.post("/api/lingers")
     @orders_limit
@@ -79,7 +79,6 @@ def test_redis_may_go_while_a_request_is_counted(app: Flask, redis_server: Redis
 
     answer = app.test_client().post("/api/lingers")
     assert (answer.status_code, answer.text) == (200, "done")
-    assert "RateLimit" not in answer.headers
 
 
 def test_a_forged_guest_cookie_owns_nothing(app: Flask, visitor: Visitor) -> None:

@@ -279,18 +279,24 @@ def test_thousands_of_frames_cost_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "kept"),
+    ("size", "kept_of_png", "kept_of_jpeg"),
     [
-        ((4000, 3000), (2048, 1536)),
-        ((3000, 4001), (1536, 2048)),
-        ((2048, 100), (2048, 100)),
-        ((20, 16), (20, 16)),
-        ((6000, 900), (2048, 307)),
+        ((4000, 3000), (2048, 1536), (2000, 1500)),
+        ((3000, 4001), (1536, 2048), (1500, 2001)),
+        ((8064, 6048), (2048, 1536), (2016, 1512)),
+        ((3500, 2000), (2048, 1170), (2048, 1170)),
+        ((2048, 100), (2048, 100), (2048, 100)),
+        ((20, 16), (20, 16), (20, 16)),
+        ((6000, 900), (2048, 307), (2048, 307)),
     ],
 )
-def test_the_longer_side_is_bounded(size: tuple[int, int], kept: tuple[int, int]) -> None:
-    """Large pictures are reduced to 2,048 pixels on the longer side; small ones are left as they are."""
-    for format_name in ("JPEG", "PNG"):
+def test_the_longer_side_is_bounded(
+    size: tuple[int, int], kept_of_png: tuple[int, int], kept_of_jpeg: tuple[int, int]
+) -> None:
+    """Large pictures are reduced to 2,048 pixels on the longer side, a JPEG to its half or quarter where that is
+    nearly as large; small ones are left as they are.
+    """
+    for format_name, kept in (("JPEG", kept_of_jpeg), ("PNG", kept_of_png)):
         picture = normalise(encoded(Image.new("RGB", size, RED), format_name))
         assert (picture.width, picture.height) == kept
         assert opened(picture.data).size == kept

@@ -111,7 +111,7 @@ def test_a_picture_comes_back_in_its_own_shape(size: tuple[int, int]) -> None:
         (x, kept.height - y - 1): BLUE,
         (kept.width - x, kept.height - y - 1): GREY,
     }.items():
-        assert near(kept.getpixel(point), colour, 24), (point, kept.getpixel(point), colour)
+        assert near(kept.getpixel(point), colour, 32), (point, kept.getpixel(point), colour)
 
 
 def test_the_padding_is_a_reflection() -> None:
