@@ -31,6 +31,8 @@ def found_in(folder: Path) -> tuple[str, ...]:
 LOCALES = found_in(TRANSLATIONS)
 """Every language, as its folder is called: `zh`, `pt_BR`."""
 _MESSAGES = Path(__file__).with_name("waiting_messages.json")
+WITHOUT_BLANKS = frozenset({"zh", "ja"})
+"""Languages whose full stop brings its own room along: a blank after it looks like a hole."""
 _TRANSLATED_TYPES = frozenset({"text/html", "application/json", "application/problem+json"})
 
 
@@ -43,12 +45,19 @@ def install_i18n(app: Flask) -> None:
         locale_selector=_choose_locale,
     )
     app.context_processor(lambda: {"languages": names()})
+    app.jinja_env.globals["gap"] = gap  # A global, because macros do not see what context processors add.
     app.after_request(_label)
 
 
 def current() -> str:
     """The language of this request, as in LOCALES."""
     return str(get_locale() or SOURCE)
+
+
+def gap() -> str:
+    """What stands between two sentences in the language of this request."""
+    locale = get_locale()
+    return "" if locale and locale.language in WITHOUT_BLANKS else " "
 
 
 @lru_cache(maxsize=1)

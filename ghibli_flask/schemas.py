@@ -27,6 +27,7 @@ from spectree.model_adapter.pydantic_adapter import BaseFile
 
 from ghibli_flask.engine_catalogue import Mode
 from ghibli_flask.errors import TASK_FAILURES, FieldError, InvalidFields, MalformedRequest, _
+from ghibli_flask.i18n import gap
 from ghibli_flask.models.rating import LONGEST_WORD
 from ghibli_flask.services import flags
 from ghibli_flask.services.history import Entry
@@ -442,7 +443,7 @@ def note_text(view: TaskView | Entry) -> str | None:
 def failure_text(view: TaskView | Entry) -> str | None:
     """Why a task failed, and what came back, in the visitor's language."""
     reason = failure_reason(view)
-    return f"{reason} {gettext(_('Your try has come back.'))}" if reason and view.refunded else reason
+    return f"{reason}{gap()}{gettext(_('Your try has come back.'))}" if reason and view.refunded else reason
 
 
 def failure_reason(view: TaskView | Entry) -> str | None:

@@ -99,6 +99,12 @@ BROWSER_STORES = (
         "tell", "sessionStorage", _("That this tab may tell you when a picture is done."), _("Until the tab is closed.")
     ),
     Kept(
+        "refresh",
+        "sessionStorage",
+        _("Whether the page of administrators keeps itself up to date. Visitors have none."),
+        _("Until the tab is closed."),
+    ),
+    Kept(
         "shell",
         "caches",
         _("The page that is shown without a connection, with its type and colours. It knows nobody."),

@@ -2,7 +2,7 @@
 // Off with a tick, and from the beginning for whoever saves data; never while the page is in the background.
 
 const EVERY_MS = 30_000;
-const KEPT_UNDER = "overview-refresh";
+const KEPT_UNDER = "refresh";
 
 const savesData = Boolean(navigator.connection?.saveData) || matchMedia("(prefers-reduced-data: reduce)").matches;
 

@@ -247,7 +247,6 @@ def assortment(app: Flask, ada: Member, clock: FixedClock) -> dict[str, str]:
         ({"since": "2026-07-02"}, set()),
         ({"state": "failed", "owner": "guest"}, set()),
     ],
-    ids=str,
 )
 def test_filters_find_what_fits(
     app: Flask, admin: Member, assortment: dict[str, str], query: dict[str, str], names: set[str]

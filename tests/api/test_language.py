@@ -1,6 +1,7 @@
 """Which language is spoken: the browser's, the chosen one, the account's; on pages, in refusals and in mails."""
 
 import json
+import re
 from collections.abc import Callable
 from io import BytesIO
 
@@ -245,3 +246,14 @@ def test_dates_are_written_as_the_language_wants(app: Flask, client: FlaskClient
         day = runtime().settings.legal_effective_date
     assert f"{day.year}年{day.month}月{day.day}日" in client.get("/terms-of-service", headers=CHINESE).text
     assert "7 天" in client.get("/privacy-policy", headers=CHINESE).text
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/help", "/pictures", "/gallery", "/privacy-policy", "/terms-of-service", "/cookie-policy"]
+)
+def test_no_blank_stands_between_chinese_sentences(client: FlaskClient, path: str) -> None:
+    """A Chinese full stop brings its own room; English sentences keep their blank."""
+    chinese = client.get(path, headers={"Accept-Language": "zh"}).get_data(as_text=True)
+    assert re.findall(r".{12}[。；，] (?=[^\s<]).{12}", chinese) == []
+    english = client.get(path, headers={"Accept-Language": "en"}).get_data(as_text=True)
+    assert re.findall(r".{12}[.;]\b(?=[A-Z][a-z]+ ).{12}", english) == []
