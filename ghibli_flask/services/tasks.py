@@ -110,7 +110,7 @@ def _keep_source(order: Order) -> StoredFile | None:
 
 
 def _enter(
-    order: Order, payer: Payer, source: StoredFile | None, daily_limit: int | None, also: Also | None
+    order: Order, payer: Payer, source: StoredFile | None, daily_limit: int | None, also: Also | None = None
 ) -> Submission:
     """The one transaction of an order, and the ring after its commit."""
     try:

@@ -46,7 +46,7 @@ function enliven(figure) {
     if (painting.naturalWidth) frame.style.setProperty("--ratio", painting.naturalWidth / painting.naturalHeight);
   };
   const follow = (event) => {
-    const { left, width } = photograph.parentElement.getBoundingClientRect();
+    const { left, width } = photograph.closest(".compare__half").getBoundingClientRect();
     slider.value = Math.round(((event.clientX - left) / width) * 100);
     show();
   };

@@ -89,7 +89,7 @@ def test_the_brush_moves_by_keyboard_mouse_and_touch(page: Page, context_factory
 def test_a_reload_keeps_the_picture_and_a_stranger_gets_it_without_the_photo(
     page: Page, context_factory: OpenBrowser
 ) -> None:
-    """The address shows the same state again; in another browser it shows the painting only, with nothing to press."""
+    """The address shows the same state again; in another browser it shows the painting, with nothing to order."""
     task_id = order(page, LANDSCAPE)
     wait_until_painted(page)
     page.reload()
@@ -98,9 +98,9 @@ def test_a_reload_keeps_the_picture_and_a_stranger_gets_it_without_the_photo(
 
     stranger = context_factory().new_page()
     stranger.goto(f"/tasks/{task_id}")
-    expect(stranger.get_by_alt_text("The painted picture")).to_be_visible()
+    expect(stranger.get_by_role("img", name="The painted picture")).to_be_visible()
     expect(stranger.get_by_role("slider")).to_have_count(0)
-    expect(stranger.locator("#task button")).to_have_count(0)
+    expect(stranger.locator("#task form")).to_have_count(0)
     assert stranger.request.get(f"/api/image/{task_id}/original").status in (403, 404)
 
 

@@ -59,7 +59,7 @@ def test_words_become_a_picture(
     first = page.url
     wait_until_painted(page)
     expect(page.locator(".own-words")).to_have_text(words)
-    expect(page.get_by_alt_text(words)).to_be_visible()
+    expect(page.get_by_role("img", name=words)).to_be_visible()
     expect(page.locator(".compare")).to_have_count(0)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     row = row_of(backstage, page)

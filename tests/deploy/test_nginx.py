@@ -12,6 +12,7 @@ import pymysql
 import pytest
 import requests
 
+from scripts.processes import wait_until
 from tests.deploy.machine import Client, Machine
 
 MEGABYTE = 1024 * 1024
@@ -202,7 +203,10 @@ def test_requests_have_an_id_of_nginx(machine: Machine, visitor: Client) -> None
         visitor.get("/gallery", headers={"X-Request-ID": "chosen-by-a-visitor"}),
         visitor.get("/auth/reset/the-token-of-a-mailed-link-4711"),
     ]
-    logged = (machine.folder / "log/ghibli-access.log").read_text()
+    log = machine.folder / "log/ghibli-access.log"
+    # nginx writes its line when the answer is out, so a reader may be there first.
+    assert wait_until(lambda: answers[-1].headers["X-Request-ID"] in log.read_text(), 10)
+    logged = log.read_text()
     for answer in answers:
         request_id = answer.headers["X-Request-ID"]
         assert re.fullmatch(r"[0-9a-f]{32}", request_id)

@@ -229,7 +229,7 @@ def careless_redis(tmp_path: Path) -> Iterator[RedisServer]:
         def command(self) -> list[Any]:
             words = list(super().command())
             words[words.index("noeviction")] = "allkeys-lru"
-            words[words.index("no")] = "yes"  # The append-only file.
+            words[words.index("--appendonly") + 1] = "yes"
             return [*words, "--rename-command", "CONFIG", "", "--maxmemory", "64mb"]
 
     server = Careless(tmp_path / "redis")
