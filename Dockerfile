@@ -35,7 +35,7 @@ COPY . /app
 RUN /app/.venv/bin/python -m compileall -q /app/ghibli_flask /app/jobs /app/scripts
 WORKDIR /app
 USER ghibli
-ENV PATH=/app/.venv/bin:$PATH HOST=0.0.0.0 PORT=3000 INSTANCE_DIR=/app/instance PYTHONUNBUFFERED=1
+ENV PATH=/app/.venv/bin:$PATH HOST=0.0.0.0 PORT=3000 INSTANCE_DIR=/app/instance PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=2
 VOLUME /app/instance
 EXPOSE 3000
 # A container host asks the same address; /api/health answers 503 when no order can be accepted.

@@ -25,7 +25,7 @@ ifdef T
 	$(if $(SPACE_TESTS),cd space && .venv/bin/python -m pytest --durations=5 $(SPACE_TESTS))
 	$(if $(APP_TESTS),$(BIN)/python -m pytest --durations=20 $(SIDE_BY_SIDE) $(APP_TESTS))
 else
-	@$(MAKE) lint test T="space/tests tests" SIDE_BY_SIDE="-n 2 --no-loadscope-reorder"
+	@$(MAKE) lint test T="space/tests tests" SIDE_BY_SIDE="-n 3 --no-loadscope-reorder"
 endif
 
 .PHONY: lint

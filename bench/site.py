@@ -16,7 +16,7 @@ import requests
 
 from bench.support import RoomyMariaDB
 from scripts.processes import LOOPBACK, wait_until
-from scripts.procfile import read_procfile, with_virtual_environment
+from scripts.procfile import process_env, read_procfile
 from scripts.space_check import space_answers
 from tests.support.checkout import ROOT, copy_checkout, migrate
 from tests.support.ports import free_port
@@ -119,7 +119,7 @@ class Site:
         self.redis = LastingRedis(folder / "redis")
         self.mariadb = RoomyMariaDB(folder / "mariadb")
         self.space = DelayedSpace(folder / "space", base)
-        self.env = with_virtual_environment({**base, **self._settings()}, self.checkout)
+        self.env = process_env({**base, **self._settings()}, self.checkout)
         self.web = Program("web", [*web_command(), "--bind", f"{LOOPBACK}:{self.port}", "--backlog", "2048"], self)
         lines = read_procfile(self.checkout)
         self.maintenance = Program("maintenance", lines["maintenance"].split(), self)

@@ -20,6 +20,11 @@ def command_line(text: str, env: Mapping[str, str]) -> list[str]:
     return [Template(word).substitute(env) for word in shlex.split(text)]
 
 
-def with_virtual_environment(env: Mapping[str, str], root: Path = ROOT) -> dict[str, str]:
-    """Put the project's virtual environment first, so that `python` and `gunicorn` mean those in it."""
-    return {**env, "PATH": f"{root / '.venv/bin'}{os.pathsep}{env.get('PATH', os.defpath)}"}
+def process_env(env: Mapping[str, str], root: Path = ROOT) -> dict[str, str]:
+    """What the processes get: `python` and `gunicorn` mean those of the project's virtual environment.
+
+    And glibc keeps two arenas instead of eight a core: threads that read pictures in turn would otherwise each leave
+    behind what one of them needs. The units of deploy/systemd and the Dockerfile say the same.
+    """
+    path = f"{root / '.venv/bin'}{os.pathsep}{env.get('PATH', os.defpath)}"
+    return {"MALLOC_ARENA_MAX": "2", **env, "PATH": path}

@@ -24,7 +24,7 @@ from ghibli_flask.settings import Settings, SettingsError, load_settings
 from scripts.database_check import database_answers, database_is_up_to_date
 from scripts.embedded_redis import find_redis_program, redis_answers, redis_command
 from scripts.processes import LOOPBACK, free_port, port_is_free, signal_when_parent_ends, wait_until
-from scripts.procfile import ROOT, command_line, read_procfile, with_virtual_environment
+from scripts.procfile import ROOT, command_line, process_env, read_procfile
 from scripts.space_check import space_answers, space_paints
 from scripts.supervisor import ProcessFailedError, Stopped, Supervisor
 
@@ -52,7 +52,7 @@ class Development:
         self.commands = read_procfile()
         self.logs = settings.instance_dir / "logs"
         self.logs.mkdir(parents=True, exist_ok=True)
-        self.env = with_virtual_environment({**os.environ, "PYTHONUNBUFFERED": "1", "HOST": settings.host})
+        self.env = process_env({**os.environ, "PYTHONUNBUFFERED": "1", "HOST": settings.host})
 
     def run(self) -> None:
         """Start everything, say where it is, and look after it until asked to stop."""

@@ -15,7 +15,7 @@ from ghibli_flask.clock import Clock
 from ghibli_flask.factory import create_app
 from ghibli_flask.settings import Settings
 from scripts.processes import LOOPBACK
-from scripts.procfile import read_procfile, with_virtual_environment
+from scripts.procfile import process_env, read_procfile
 from tests.chaos.plan import Event
 from tests.support.checkout import ROOT, migrate, offline_env
 from tests.support.mariadb_server import MariaDBServer
@@ -110,7 +110,7 @@ class Town:
             "STUCK_AFTER_S": str(stuck_after_s),
             "TMPDIR": str(temporary),
         }
-        return with_virtual_environment(offline_env(**settings), self.checkout)
+        return process_env(offline_env(**settings), self.checkout)
 
     def start(self) -> None:
         """Start everything, on a store of limited size where mounting is allowed."""

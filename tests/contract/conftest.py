@@ -16,7 +16,7 @@ from ghibli_flask.settings import Settings
 from ghibli_flask.styles import DEFAULT_STYLE
 from ghibli_flask.task_states import Outcome
 from scripts.processes import LOOPBACK
-from scripts.procfile import read_procfile, with_virtual_environment
+from scripts.procfile import process_env, read_procfile
 from tests.conftest import close, empty_tables
 from tests.support.checkout import offline_env
 from tests.support.member import member
@@ -79,7 +79,7 @@ def contract(
     keys = {name: SECRET + name.lower() for name in KEYS}
     settings = {name.upper(): value for name, value in shared.items()} | keys
     settings |= {"HOST": LOOPBACK, "PORT": str(port), "HUGGING_FACE_TOKENS": "hf_" + "a1" * 17, "HF_ENDPOINT": NOBODY}
-    env = with_virtual_environment(offline_env(**settings), checkout)
+    env = process_env(offline_env(**settings), checkout)
     app = create_app(Settings(_env_file=None, **shared))
     web = SiteProcess("web", read_procfile(checkout)["web"], checkout, env, folder / "logs")
     try:

@@ -11,7 +11,7 @@ import requests
 from PIL import Image
 
 from scripts.processes import LOOPBACK, wait_until
-from scripts.procfile import read_procfile, with_virtual_environment
+from scripts.procfile import process_env, read_procfile
 from tests.engines.conftest import RunningSpace, start_space
 from tests.run.make_run import MakeRun, type_make
 from tests.support.checkout import offline_env
@@ -51,7 +51,7 @@ def settings(database_url: str, redis_url: str, tmp_path: Path, moods: RunningSp
 def web(checkout: Path, tmp_path: Path, settings: dict[str, str]) -> Iterator[str]:
     """Web processes of their own; gives their address."""
     port = str(free_port())
-    env = with_virtual_environment(offline_env(HOST=LOOPBACK, PORT=port, **settings), checkout)
+    env = process_env(offline_env(HOST=LOOPBACK, PORT=port, **settings), checkout)
     process = SiteProcess("web", read_procfile(checkout)["web"], checkout, env, tmp_path / "web")
     process.start()
     yield f"http://{LOOPBACK}:{port}"
@@ -145,7 +145,7 @@ def test_python_worker_alone(
     checkout: Path, settings: dict[str, str], web: str, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     """`python worker.py` needs no manager: it waits for a Redis that comes up after it, and paints."""
-    env = with_virtual_environment(offline_env(**settings), checkout)
+    env = process_env(offline_env(**settings), checkout)
     worker = SiteProcess("worker", "python worker.py", checkout, env, tmp_path / "alone")
     redis_server.stop()
     worker.start()

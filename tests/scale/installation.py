@@ -12,7 +12,7 @@ from flask import Flask
 from ghibli_flask.clock import Clock
 from ghibli_flask.factory import create_app
 from ghibli_flask.settings import Settings
-from scripts.procfile import read_procfile, with_virtual_environment
+from scripts.procfile import process_env, read_procfile
 from tests.chaos.town import LastingMariaDB, LastingRedis
 from tests.scale.machines import HUB, Machine, NamespaceMachine, open_hub
 from tests.support.checkout import ROOT, migrate, offline_env
@@ -260,4 +260,4 @@ class Installation:
             "RETRY_DELAY": "200",
             "TMPDIR": str(temporary),
         }
-        return with_virtual_environment(offline_env(**settings), self.checkout)
+        return process_env(offline_env(**settings), self.checkout)

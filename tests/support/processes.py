@@ -1,4 +1,4 @@
-"""How the tests are dealt out where several processes run them (`pytest -n 2`): tests/conftest.py hands this over."""
+"""How the tests are dealt out where several processes run them (`pytest -n 3`): tests/conftest.py hands this over."""
 
 from pathlib import PurePosixPath
 

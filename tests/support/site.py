@@ -6,7 +6,7 @@ from pathlib import Path
 import requests
 
 from scripts.processes import LOOPBACK
-from scripts.procfile import command_line, read_procfile, with_virtual_environment
+from scripts.procfile import command_line, process_env, read_procfile
 from tests.support.checkout import migrate, offline_env
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
@@ -59,7 +59,7 @@ class Site:
         self.url = f"http://{LOOPBACK}:{self.port}"
         temporary = folder / "tmp"
         temporary.mkdir()
-        self.env = with_virtual_environment(
+        self.env = process_env(
             offline_env(
                 HOST=LOOPBACK,
                 PORT=str(self.port),
