@@ -19,8 +19,9 @@ from sqlalchemy import update
 from ghibli_flask.database import transaction
 from ghibli_flask.i18n import LOCALES
 from ghibli_flask.models.allowance import Allowance
+from ghibli_flask.task_states import Outcome
 from tests.browser.conftest import order
-from tests.browser.photos import LANDSCAPE
+from tests.browser.photos import ANIMAL, LANDSCAPE
 from tests.browser.test_account import NEW_PASSWORD, PASSWORD, follow_mail
 from tests.support import runs
 from tests.support.browser import open_page
@@ -189,3 +190,43 @@ def test_a_guest_whose_tries_are_used_up(
     finally:
         spend(backstage, 0)
     traveller.problems[:] = [problem for problem in traveller.problems if "401" not in problem]
+
+
+def test_a_picture_that_was_not_painted(
+    traveller: Traveller, held_painter: Callable[[], None], backstage: Flask
+) -> None:
+    """A photo that came back is wished for, one that failed is ordered again, and each page says what came back."""
+    page = traveller.page
+    task_id = order(page, LANDSCAPE)
+    runs.paint(backstage, task_id, Outcome.ORIGINAL, "quota")
+    page.locator("[data-action=wish] button").click()
+    expect(page.locator(".wish")).to_be_visible()
+    traveller.arrive("wished")
+
+    task_id = order(page, ANIMAL)
+    runs.paint(backstage, task_id, Outcome.FAILED, "engine_timeout")
+    expect(page.locator("#task.task--failed")).to_be_visible()
+    traveller.arrive("failed")
+    page.locator("[data-action=retry] button").first.click()
+    page.wait_for_url(lambda url: "/tasks/" in url and task_id not in url)
+    expect(page.locator("[data-waiting-message]")).not_to_be_empty()
+    page.locator("[data-action=cancel] button").click()
+    expect(page.locator("#task.task--cancelled")).to_be_visible()
+    traveller.arrive("stopped")
+
+
+def test_a_shared_picture_is_reported(traveller: Traveller, held_painter: Callable[[], None], backstage: Flask) -> None:
+    """Whoever sees something in a shared picture that should not hang there tells the operator, and is thanked."""
+    page = traveller.page
+    task_id = order(page, LANDSCAPE)
+    runs.paint(backstage, task_id)
+    page.locator("#share .share-form button").click()
+    address = page.locator("#share-link").input_value()
+    page.context.clear_cookies()
+    page.goto(address)
+    page.locator("details:has(.share-report) > summary").click()
+    page.locator(".share-report [name=reason]").first.check()
+    traveller.arrive("report")
+    page.locator(".share-report button").click()
+    expect(page.locator(".flash")).to_be_visible()
+    traveller.arrive("reported")
