@@ -239,6 +239,7 @@ def test_every_page_of_an_account_fits_its_screen(
     page = open_page(context, problems)
 
     def keep(name: str) -> None:
+        page.wait_for_load_state()
         for theme in ("light", "dark"):
             page.emulate_media(color_scheme=theme)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} scrolls sideways"
