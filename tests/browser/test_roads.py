@@ -31,6 +31,11 @@ SCREENS = {"phone": (360, 740), "desktop": (1280, 800)}
 LETTERS = {"en": ("Please confirm your address", "A new password"), "zh": ("请确认你的邮箱", "设置新密码")}
 """The subjects of the letters of an account, in each language."""
 
+EVERY_IMAGE = """() => Promise.all([...document.images].filter((image) => !image.complete).map(
+  (image) => new Promise((done) => { image.addEventListener("load", done); image.addEventListener("error", done); })
+))"""
+"""Waits for the pictures of a page; Playwright's own waiting needs `eval`, which the pages forbid."""
+
 
 class Traveller:
     """A visitor with a browser of one language and one screen, who keeps a picture of every station."""
@@ -46,7 +51,7 @@ class Traveller:
         width = SCREENS[self.screen][0]
         assert self.page.evaluate("document.documentElement.scrollWidth") <= width, f"{station} scrolls sideways"
         self.page.evaluate("for (const image of document.images) image.loading = 'eager'")
-        self.page.wait_for_function("[...document.images].every((image) => image.complete)")
+        self.page.evaluate(EVERY_IMAGE)
         name = f"road-{station}-{self.language}-{self.screen}.png"
         self.page.screenshot(path=self.folder / name, full_page=True)
 
