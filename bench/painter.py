@@ -69,10 +69,16 @@ def _pictures(folder: Path, pixels: int) -> list[Path]:
 def _paint(way: str, cores: int, repeats: int, pictures: list[Path]) -> dict:
     """One process that paints all pictures."""
     command = [
-        ROOT / "space/.venv/bin/python", ROOT / "bench/easel.py", LOOKS.get(way, way), str(cores), str(repeats),
+        # Without -P the folder of the script comes first, and `painter` would be this module.
+        ROOT / "space/.venv/bin/python", "-P", ROOT / "bench/easel.py", LOOKS.get(way, way), str(cores), str(repeats),
         *pictures,
     ]  # fmt: skip
-    env = {**os.environ, "NUMBA_CACHE_DIR": str(ROOT / "instance/numba-cache")}
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "space"),
+        "NUMBA_NUM_THREADS": str(cores),
+        "NUMBA_CACHE_DIR": str(ROOT / "instance/numba-cache"),
+    }
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"The painting failed: {done.stderr}")
